@@ -1,0 +1,279 @@
+"""Spool: the temporary file that a file part of a form is written to.
+
+Up to spool_memory_bytes it is a buffer in memory, past that a DiskFile, for which the blocks are
+collected by reference and written with one call per batch, while the next batch is collected. At
+most one batch of a spool is in flight. What it can do is what tempfile.SpooledTemporaryFile can
+do; like any file object, it is used by one greenlet at a time.
+
+spools_closed_at_the_end() ties spools to a request: they are freed when it ends, also if it
+failed halfway, and not at the next garbage collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from .blocks import BLOCK_BYTES, BlockReader
+from .disk_file import DiskFile
+from .scheduler import current_scheduler
+from .settings import UploadSettings
+from .unnamed_file import append, whole_or_not_at_all
+from .writer import Job, current_writer
+
+# Blocks that one write takes: IOV_MAX of Linux, and far above what a batch of usual blocks has.
+_MOST_BLOCKS = 1024
+
+# What is read from the disk at once: a few tenths of a millisecond of copying at the most.
+_WINDOW_BYTES = 4 * BLOCK_BYTES
+
+_spools_of_request: ContextVar[set[Spool] | None] = ContextVar("spools", default=None)
+
+
+class Spool(BlockReader, io.BufferedIOBase):
+    """A temporary file, open for reading and writing, that never blocks the loop.
+
+    A write that failed (no space, a limit, a broken disk) is raised by the next write, seek,
+    read or save, and by each one after it: what could not be written is never taken for written.
+    """
+
+    mode = "rb+"
+
+    def __init__(self, settings: UploadSettings | None = None) -> None:
+        super().__init__(read_ahead=BLOCK_BYTES)
+        self._settings = settings or UploadSettings()
+        self._memory: io.BytesIO | None = io.BytesIO()
+        self._disk: DiskFile | None = None
+        self._next = 0  # where the next block is read from or written to
+        self._size = 0
+        self._batch: list[bytes] = []
+        self._batch_start = 0
+        self._batch_bytes = 0
+        self._in_flight: Job | None = None
+        self._error: OSError | None = None
+        self._request = _spools_of_request.get()
+        if self._request is not None:
+            self._request.add(self)
+
+    @property
+    def name(self) -> int | None:
+        """The number of the descriptor, None while there is none, as SpooledTemporaryFile has."""
+        return None if self._disk is None else self._disk.descriptor
+
+    def readable(self) -> bool:
+        self._check_usable()
+        return True
+
+    writable = seekable = readable
+
+    def fileno(self) -> int:
+        """The descriptor, positioned as this file is. It stays this file's: do not close it."""
+        self.rollover()
+        self.flush()
+        assert self._disk is not None
+        os.lseek(self._disk.descriptor, self.tell(), os.SEEK_SET)
+        return self._disk.descriptor
+
+    def tell(self) -> int:
+        self._check_usable()
+        return self._next - (len(self._block) - self._offset)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a position. What was written before has reached the file when this returns."""
+        self.flush()
+        if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
+            raise ValueError(f"invalid whence: expected 0, 1 or 2, got {whence!r}")
+        base = (0, self.tell(), self._size)[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative seek position {base + offset}")
+        self._go_to(base + offset)
+        return self._next
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut the file off at `size`, by default at the position, which does not move."""
+        position = self.tell()
+        wanted = position if size is None else size
+        if wanted < 0:
+            raise ValueError(f"negative truncate size {wanted}")
+        self._go_to(position)
+        if wanted > self._settings.spool_memory_bytes:
+            self.rollover()
+        if self._memory is not None:
+            self._memory.truncate(wanted)
+            self._size = min(self._size, wanted)
+            return wanted
+        self.flush()
+        self._file_of_our_own().truncate(wanted)
+        self._size = wanted
+        return wanted
+
+    def write(self, data: Any, /) -> int:
+        """Write at the position. Keeps a bytes object by reference, and copies any other."""
+        self._go_to(self.tell())
+        block = data if type(data) is bytes else bytes(data)
+        end = self._next + len(block)
+        if end > self._settings.spool_memory_bytes:
+            self.rollover()
+        if self._memory is None:
+            self._collect(block)
+        else:
+            self._memory.seek(self._next)
+            self._memory.write(block)
+            self._next, self._size = end, max(self._size, end)
+        return len(block)
+
+    def rollover(self) -> None:
+        """Move the content from memory to a file on disk."""
+        self._check_usable()
+        if self._memory is None:
+            return
+        self._disk = DiskFile(self._settings)
+        content, self._memory = self._memory.getvalue(), None
+        if content:
+            self._batch, self._batch_start, self._batch_bytes = [content], 0, len(content)
+
+    def flush(self) -> None:
+        """Wait until what was written has reached the file; raises what went wrong with it."""
+        self._check_usable()
+        if self._batch:
+            self._start_batch()
+        self._settle()
+
+    def readinto(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes, with one read of the file at most."""
+        return self._next_piece(_WINDOW_BYTES if size < 0 else size, ahead=0)
+
+    readinto1 = readinto
+
+    def save_to(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
+        """Make what lies between the position and the end the file `path`; then be at the end.
+
+        The file appears whole or not at all. Its mode is what open(path, "wb") would have given
+        it, and an existing file keeps its own. The first save of a whole file on disk within one
+        file system gives that file its name; all others copy, in a thread.
+
+        fsync: return only when the content and the name are on the medium.
+        Raises OSError.
+        """
+        self.flush()
+        start, target = self.tell(), os.fsdecode(path)
+        if self._disk is not None:
+            self._disk.save(target, start, fsync=fsync)
+        elif self._memory is not None:
+            rest = self._memory.getvalue()[start:]
+            current_writer(self._settings).start(_save_bytes, rest, target, fsync).result()
+        self._go_to(max(start, self._size))
+
+    def close(self) -> None:
+        """Free the memory and the disk. Never waits; what was not yet written never is."""
+        if self.closed:
+            return
+        if self._request is not None:
+            self._request.discard(self)
+        self._go_to(0)
+        self._batch, self._in_flight, self._error = [], None, None
+        disk, self._disk, self._memory = self._disk, None, None
+        super().close()
+        if disk is not None:
+            disk.close()
+
+    def _receive(self, size: int) -> bytes:
+        self.flush()
+        if self._next >= self._size:
+            return b""
+        if self._memory is not None:
+            self._memory.seek(self._next)
+            data = self._memory.read(size)
+        else:
+            assert self._disk is not None
+            self._checkpoint()
+            data = self._disk.read(min(size, _WINDOW_BYTES), self._next)
+        self._next += len(data)
+        return data
+
+    def _collect(self, block: bytes) -> None:
+        if not block:
+            return
+        if self._batch and self._next != self._batch_start + self._batch_bytes:
+            self._start_batch()
+        if not self._batch:
+            self._batch_start = self._next
+        self._batch.append(block)
+        self._batch_bytes += len(block)
+        self._next += len(block)
+        self._size = max(self._size, self._next)
+        full = self._batch_bytes >= self._settings.spool_batch_bytes
+        if full or len(self._batch) == _MOST_BLOCKS:
+            self._start_batch()
+
+    def _start_batch(self) -> None:
+        """Hand the batch to the disk, after the one in flight."""
+        self._settle()
+        disk = self._file_of_our_own()
+        self._in_flight = disk.start_write(self._batch, self._batch_start)
+        self._batch, self._batch_bytes = [], 0
+        self._checkpoint()
+
+    def _settle(self) -> None:
+        """Wait for the batch in flight."""
+        job = self._in_flight
+        if job is None:
+            return
+        waits = not job.done
+        try:
+            job.result()
+        except OSError as error:
+            self._error = error
+        self._in_flight = None
+        self._check_usable()
+        if waits:
+            self._checkpoint()
+
+    def _file_of_our_own(self) -> DiskFile:
+        """The file on disk, to be changed: not the one that has been saved under a name."""
+        assert self._disk is not None
+        if self._disk.has_name:
+            self._disk = self._disk.private_copy()
+        return self._disk
+
+    def _checkpoint(self) -> None:
+        scheduler = current_scheduler(self._settings)
+        if scheduler is not None:
+            scheduler.checkpoint()
+
+    def _check_usable(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        if self._error is not None:
+            raise OSError(*self._error.args)
+
+    def _go_to(self, position: int) -> None:
+        self._block, self._offset, self._next = b"", 0, position
+
+
+@contextlib.contextmanager
+def spools_closed_at_the_end() -> Iterator[None]:
+    """Close all spools that are made within the block, or within greenlets it spawns."""
+    spools: set[Spool] = set()
+    token = _spools_of_request.set(spools)
+    try:
+        yield
+    finally:
+        _spools_of_request.reset(token)
+        for spool in list(spools):
+            spool.close()
+
+
+def _save_bytes(data: bytes, path: str, fsync: bool) -> None:
+    with whole_or_not_at_all(path, fsync=fsync) as target:
+        append(target, data)
