@@ -1,0 +1,212 @@
+"""One measurement: a server, probes beside N uploads, and what both and the server report.
+
+    probes    |--lead--|------------- window -------------|--drain--|
+    uploads            |------------------------------|
+
+The probes begin first and end last, so that the window (the first upload's start to the last one's
+end) is covered whole. The idle server is measured the same way, for a fixed time, without uploads.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import multiprocessing.connection
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from loadtest import crew, probes, uploads
+from loadtest.processes import ServerProcess
+from loadtest.resources import Watch, machine_cpu_seconds
+from loadtest.statistics import Cost, Measurement, latency_of
+
+R = TypeVar("R")
+
+LEAD = 0.5  # seconds of probes before the first upload
+TICK = 0.1  # seconds between two looks at the server
+AGREE = 0.2  # seconds that the processes get to hear when to begin
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is done to one server. `upload` is None for the idle server."""
+
+    server: str
+    probe: probes.ProbeJob
+    upload: uploads.UploadJob | None
+    idle_seconds: float
+
+    @property
+    def clients(self) -> int:
+        return self.upload.clients if self.upload else 0
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a measurement is, for the person who waits."""
+
+    elapsed: float
+    sent: int
+    uploads_done: int
+    mb_per_s: float
+    worst: float
+    errors: int
+
+
+def measure(scenario: Scenario, process: ServerProcess | None,
+            report: Callable[[State], None]) -> Measurement:  # fmt: skip
+    """Run `scenario` against a server that is ready; `process` is None if it is not ours."""
+    with contextlib.ExitStack() as stack:
+        prober = stack.enter_context(crew.Member("probes", probes.run, scenario.probe))
+        uploader = None
+        if scenario.upload:
+            uploader = stack.enter_context(crew.Member("uploads", uploads.run, scenario.upload))
+            uploader.wait_ready()
+        prober.wait_ready()
+        return _Run(scenario, process, prober, uploader, report).run()
+
+
+class _Run:
+    def __init__(self, scenario: Scenario, process: ServerProcess | None,
+                 prober: crew.Member[probes.ProbeResult],
+                 uploader: crew.Member[uploads.UploadResult] | None,
+                 report: Callable[[State], None]) -> None:  # fmt: skip
+        self._scenario = scenario
+        self._process = process
+        self._watch = Watch(process.pid) if process else None
+        self._prober, self._uploader = prober, uploader
+        self._members: list[crew.Member[Any]] = [prober, uploader] if uploader else [prober]
+        self._report = report
+        self._start = 0.0
+        self._next_look = 0.0
+        self._probing = probes.ProbeProgress(0.0, 0, 0)
+        self._uploading = uploads.UploadProgress(0, 0)
+        self._speed = Speed()
+
+    def run(self) -> Measurement:
+        self._start = time.perf_counter() + AGREE
+        begin = self._start + LEAD
+        idle_memory = self._watch.sample() if self._watch else 0
+        cpu, machine = self._cpu_seconds(), machine_cpu_seconds()
+        self._prober.go(self._start)
+        uploaded = NO_UPLOADS
+        if self._uploader:
+            self._uploader.go(begin)
+            uploaded = self._wait_for(self._uploader)
+        else:
+            self._wait_until(begin + self._scenario.idle_seconds)
+        end = time.perf_counter()
+        cpu, machine = self._cpu_seconds() - cpu, machine_cpu_seconds() - machine
+        self._prober.stop(end)
+        probed = self._wait_for(self._prober)
+        window = (
+            min((upload.start for upload in uploaded.uploads), default=begin),
+            max((upload.end for upload in uploaded.uploads), default=end),
+        )
+        elapsed = max(end - self._start, 1e-9)
+        foreign = machine - cpu - uploaded.cpu_seconds - probed.cpu_seconds
+        return Measurement(
+            server=self._scenario.server,
+            clients=self._scenario.clients,
+            probes=tuple(_probe_since(self._start, probe) for probe in probed.probes),
+            uploads=tuple(_upload_since(self._start, upload) for upload in uploaded.uploads),
+            window=(window[0] - self._start, window[1] - self._start),
+            file_size=uploaded.file_size,
+            cost=Cost(cpu, idle_memory, self._watch.peak_memory) if self._watch else None,
+            client_load=uploaded.cpu_seconds / max(window[1] - window[0], 1e-9),
+            foreign_load=max(0.0, foreign / elapsed),
+            late=latency_of(probed.lateness).p99,
+        )
+
+    def _cpu_seconds(self) -> float:
+        if self._watch is None:
+            return 0.0
+        self._watch.sample()
+        return self._watch.cpu_seconds()
+
+    def _wait_for(self, member: crew.Member[R]) -> R:
+        """Listen to all processes until this one has its result."""
+        while True:
+            for message in self._messages(member):
+                if isinstance(message, crew.Result):
+                    result: R = message.value
+                    return result
+            self._look()
+
+    def _wait_until(self, at: float) -> None:
+        while time.perf_counter() < at:
+            for _ in self._messages(self._prober):
+                pass
+            self._look()
+
+    def _messages(self, member: crew.Member[Any]) -> Iterator[crew.Message]:
+        """What has arrived from `member`; the progress of both processes is noted on the way."""
+        pipes = [each.pipe for each in self._members]
+        ready = multiprocessing.connection.wait(pipes, timeout=TICK)
+        for each in self._members:
+            if each.pipe not in ready:
+                continue
+            message = each.take()
+            if isinstance(message, crew.Progress):
+                self._note(message.value)
+            if isinstance(message, crew.Result):
+                self._members = [other for other in self._members if other is not each]
+            if each is member:
+                yield message
+
+    def _note(self, progress: probes.ProbeProgress | uploads.UploadProgress) -> None:
+        if isinstance(progress, probes.ProbeProgress):
+            self._probing = progress
+        else:
+            self._uploading = progress
+
+    def _look(self) -> None:
+        """Every tick: is the server alive, what does it use, what do we say."""
+        now = time.perf_counter()
+        if now < self._next_look:
+            return
+        self._next_look = now + TICK
+        if self._process and self._watch:
+            self._process.check()
+            self._watch.sample()
+        self._report(
+            State(
+                elapsed=max(0.0, now - self._start),
+                sent=self._uploading.sent,
+                uploads_done=self._uploading.done,
+                mb_per_s=self._speed.update(now, self._uploading.sent),
+                worst=self._probing.worst,
+                errors=self._probing.errors,
+            )
+        )
+
+
+class Speed:
+    """MB/s over the last second or so, from a counter read now and then."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self._seconds = seconds
+        self._readings: collections.deque[tuple[float, int]] = collections.deque()
+
+    def update(self, now: float, count: int) -> float:
+        self._readings.append((now, count))
+        while len(self._readings) > 2 and self._readings[1][0] <= now - self._seconds:
+            self._readings.popleft()
+        then, before = self._readings[0]
+        return (count - before) / 1e6 / (now - then) if now > then else 0.0
+
+
+NO_UPLOADS = uploads.UploadResult((), 0, 0.0)
+
+
+def _probe_since(start: float, probe: probes.Probe) -> probes.Probe:
+    return dataclasses.replace(
+        probe, due=probe.due - start, sent=probe.sent - start, end=probe.end - start
+    )
+
+
+def _upload_since(start: float, upload: uploads.Upload) -> uploads.Upload:
+    return dataclasses.replace(upload, start=upload.start - start, end=upload.end - start)

@@ -1,0 +1,81 @@
+"""What one run of the load test does: every choice, with its default and the reason for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loadtest.bodies import KINDS
+from loadtest.errors import UsageError
+from loadtest.pace import make_pace
+from loadtest.probes import KEEPALIVE, NEW
+
+CONNECTIONS = {"both": (KEEPALIVE, NEW), "keep-alive": (KEEPALIVE,), "new": (NEW,)}
+LOOPS = ("libev", "libuv")
+MAX_RATE = 1000.0  # small requests a second: one Python process answers for their precision
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run. Sizes in bytes, times in seconds."""
+
+    # The stock worker first: what is compared with it comes last, and the verdict is about these.
+    servers: tuple[str, ...] = ("gevent", "cooperative")
+    # One upload starves a stock worker; eight show whether latency grows with their number.
+    uploads: tuple[int, ...] = (1, 8)
+    # Bytes of content in all, of each measurement. None: measured first, so that the run takes
+    # about `seconds`.
+    total: int | None = None
+    # Bytes of content of one request. None: all that one client sends.
+    size: int | None = None
+    seconds: float = 60.0
+    # Of the idle server: 300 small requests, three of them slower than p99.
+    idle_seconds: float = 3.0
+    body: str = "form"
+    # Of the clients, in turn.
+    speeds: tuple[str, ...] = ("full",)
+    # Small requests a second: ten of them in the time in which a person notices a delay, and too
+    # few to be a load of their own.
+    rate: float = 100.0
+    connections: str = "both"
+    repeat: int = 1
+    warm_up: bool = True
+    seed: int = 1
+    verify_sha256: bool = False
+    # Until a measurement is given up.
+    deadline: float = 300.0
+    # For answers to small requests after the uploads' end.
+    drain: float = 5.0
+    workers: int = 1
+    loop: str | None = None
+    port: int = 0
+    upload_path: str | None = None
+    # Pairs of turns of the tax scenario, which then takes the place of the uploads.
+    tax: int = 0
+    ping_path: str = "/ping"
+    field: str = "file"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def validate(self) -> None:
+        """Raise UsageError with one sentence if a value makes no sense."""
+        for ok, sentence in (
+            (self.servers, "At least one server is needed."),
+            (len(set(self.servers)) == len(self.servers), "A server is named twice."),
+            (self.uploads, "At least one number of uploads is needed."),
+            (all(n >= 0 for n in self.uploads), "A number of uploads cannot be negative."),
+            (max(self.uploads, default=0) <= 900, "More than 900 uploads at once are too many."),
+            (self.body in KINDS, f"The kind of body is one of {', '.join(KINDS)}."),
+            (0 < self.rate <= MAX_RATE, f"The rate is more than 0 and at most {MAX_RATE:.0f}."),
+            (self.connections in CONNECTIONS, "Connections are both, keep-alive or new."),
+            (self.repeat >= 1, "A measurement is made once at least."),
+            (self.idle_seconds > 0, "The idle server is measured for more than 0 seconds."),
+            (self.deadline > 0, "The deadline is more than 0 seconds."),
+            (self.workers >= 1, "A server has one worker at least."),
+            (self.loop in (None, *LOOPS), f"The event loop is one of {', '.join(LOOPS)}."),
+        ):
+            if not ok:
+                raise UsageError(sentence)
+        for speed in self.speeds:
+            try:
+                make_pace(speed, 1)
+            except ValueError as error:
+                raise UsageError(f"{error}.") from None

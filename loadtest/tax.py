@@ -1,0 +1,63 @@
+"""What a server costs a request without a body: requests per second, against the first server.
+
+All servers run at once, and one at a time is asked, in turn, for a second; a pair is one turn of
+each. The ratio is taken within each pair, so that a machine that grows slower in the course of the
+run slows both, and the result is the median of the ratios.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from loadtest import closed_loop, crew
+from loadtest.connection import Address
+
+TURN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Tax:
+    """One server: requests per second (median), and its ratios to the first server."""
+
+    server: str
+    per_second: float
+    ratio: float
+    lowest: float
+    highest: float
+    client_load: float
+
+
+def measure(addresses: dict[str, Address], path: str, headers: tuple[tuple[str, str], ...],
+            pairs: int, report: Callable[[int, str, float], None]) -> list[Tax]:  # fmt: skip
+    """Ask each server of `addresses` (name to address) `pairs` times."""
+    found: dict[str, list[closed_loop.LoopResult]] = {name: [] for name in addresses}
+    for pair in range(pairs):
+        # Every other pair the other way round: whoever follows finds warmer caches.
+        order = list(addresses) if pair % 2 == 0 else list(reversed(addresses))
+        for name in order:
+            job = closed_loop.LoopJob(addresses[name], path, headers, TURN_SECONDS)
+            with crew.Member("asks", closed_loop.run, job) as member:
+                member.wait_ready()
+                member.go(time.perf_counter())
+                message = member.take()
+                assert isinstance(message, crew.Result)
+            found[name].append(message.value)
+            report(pair, name, message.value.per_second)
+    first = [result.per_second for result in found[next(iter(addresses))]]
+    return [compare(name, results, first) for name, results in found.items()]
+
+
+def compare(name: str, results: Sequence[closed_loop.LoopResult], first: Sequence[float]) -> Tax:
+    """`results` against the first server's requests per second, pair by pair."""
+    ratios = [result.per_second / other for result, other in zip(results, first, strict=True)]
+    return Tax(
+        server=name,
+        per_second=statistics.median(result.per_second for result in results),
+        ratio=statistics.median(ratios),
+        lowest=min(ratios),
+        highest=max(ratios),
+        client_load=statistics.median(r.cpu_seconds / r.seconds for r in results),
+    )
