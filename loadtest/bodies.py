@@ -45,8 +45,14 @@ class Segment:
 class Body:
     """The bytes of one request body, and what a server must say about them."""
 
-    def __init__(self, content_type: str, segments: list[Segment], *, content: list[Segment],
-                 chunked: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        content_type: str,
+        segments: list[Segment],
+        *,
+        content: list[Segment],
+        chunked: bool = False,
+    ) -> None:
         self.content_type = content_type
         self.chunked = chunked
         self.file_size = sum(segment.length for segment in content)

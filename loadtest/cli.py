@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 
-from loadtest import bodies, report_text, servers, session, settings
-from loadtest.errors import LoadTestError
+from loadtest import (
+    bodies,
+    environment,
+    nginx,
+    report_json,
+    report_text,
+    servers,
+    session,
+    settings,
+)
+from loadtest.assertions import METRICS, check, parse_assertions
+from loadtest.errors import AssertionsFailed, LoadTestError, UsageError
 from loadtest.progress import Display
 from loadtest.settings import Settings
-from loadtest.statistics import make_rows
-from loadtest.units import format_size, parse_seconds, parse_size
+from loadtest.statistics import Row, make_rows
+from loadtest.units import parse_seconds, parse_size
 
 T = TypeVar("T")
 INTERRUPTED = 128 + signal.SIGINT
@@ -26,11 +38,13 @@ INTERRUPTED = 128 + signal.SIGINT
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the load test; the exit status is that of errors.py."""
     options = vars(parser().parse_args(arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    command = " ".join(["python -m loadtest", *map(shlex.quote, given)])
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     console = Console(stderr=True)
     try:
-        return _run(options, console)
+        return _run(options, command, console)
     except LoadTestError as error:
         console.print(f"loadtest: {error}", highlight=False, markup=False, soft_wrap=True)
         return error.status
@@ -43,27 +57,36 @@ def _end(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)  # unwinds, so that everything that was started is ended
 
 
-def _run(options: dict[str, Any], console: Console) -> int:
-    chosen = Settings(**{field.name: options[field.name] for field in fields(Settings)
-                         if options.get(field.name) is not None})  # fmt: skip
+def _run(options: dict[str, Any], command: str, console: Console) -> int:
+    chosen = _settings(options)
+    demands = parse_assertions(options["assertions"] or "")
     if chosen.tax:
         return _tax(chosen, console)
+    _check_writable([options[kind] for kind in ("json", "html", "png")])
     with Display(console) as display:
         results = session.run(chosen, display.show)
     rows = make_rows(results.measurements)
-    out = Console(width=200, highlight=False, soft_wrap=True)
-    out.print(f"{format_size(results.total)} in each measurement; latencies in ms\n")
-    out.print(report_text.table(rows))
-    out.print()
-    for line in report_text.by_connection(rows):
-        out.print(line)
-    for note in dict.fromkeys(report_text.notes(results.measurements)):
-        out.print(f"Note: {note}")
-    out.print(report_text.verdict(rows))
-    if options["json"]:
-        found = {"settings": asdict(chosen), "rows": [asdict(row) for row in rows]}
-        options["json"].write_text(json.dumps(found, indent=1) + "\n")
+    notes = list(dict.fromkeys(report_text.notes(results.measurements)))
+    print(report_text.summary(rows, results.total, notes))
+    _write(options, results, rows, notes, command)
+    faults = [fault for run in results.measurements for fault in report_text.faults(run)]
+    if faults:
+        raise LoadTestError("Measured, but not everything went well; see the notes above.")
+    failures = check(demands, rows)
+    if failures:
+        raise AssertionsFailed("\n".join(failures))
     return 0
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    """What was said on the command line; all else is a default."""
+    names = [field.name for field in fields(Settings)]
+    said = {name: options[name] for name in names if options.get(name) is not None}
+    # argparse collects repeated options in lists.
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+    }
+    return Settings(**values)
 
 
 def _tax(chosen: Settings, console: Console) -> int:
@@ -71,9 +94,51 @@ def _tax(chosen: Settings, console: Console) -> int:
         line = f"pair {pair + 1}/{chosen.tax} {server}: {per_second:,.0f} requests/s"
         console.print(line, highlight=False)
 
-    out = Console(width=200, highlight=False, soft_wrap=True)
-    out.print(report_text.tax_table(session.run_tax(chosen, tell)))
+    print(report_text.tax_markdown(session.run_tax(chosen, tell)))
     return 0
+
+
+def _check_writable(files: Sequence[Path | None]) -> None:
+    """A path that cannot be written is better known before the measurement than after it."""
+    for file in files:
+        if file is not None and not os.access(file.absolute().parent, os.W_OK):
+            raise UsageError(f"{file} cannot be written: no such directory, or no permission.")
+
+
+def _write(
+    options: dict[str, Any],
+    results: session.Results,
+    rows: Sequence[Row],
+    notes: Sequence[str],
+    command: str,
+) -> None:
+    """The files that were asked for; each appears whole or not at all."""
+    facts = environment.describe()
+    runs = results.measurements
+    if options["json"]:
+        verdict = report_text.verdict(rows)
+        content = report_json.render(results.settings, facts, rows, runs, verdict, notes)
+        _replace(options["json"], content.encode())
+    if options["html"]:
+        from loadtest import report_html  # matplotlib takes a second to import
+
+        page = report_html.render(runs, rows, command=command, sentences=notes, facts=facts)
+        _replace(options["html"], page.encode())
+        print(f"\nReport: {options['html']}")
+    if options["png"]:
+        from loadtest import figures
+
+        _replace(options["png"], figures.to_png(figures.timeline(runs, figures.WIDE)))
+
+
+def _replace(file: Path, content: bytes) -> None:
+    partial = file.with_name(file.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise LoadTestError(f"{file} could not be written: {error.strerror}.") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -83,37 +148,122 @@ def parser() -> argparse.ArgumentParser:
         "gevent worker against the cooperative one, in about a minute.",
     )
     group = made.add_argument_group("what is measured")
-    group.add_argument("--servers", type=_list(str), metavar="LIST",
-                       help=f"of {', '.join(servers.NAMES)}, or name=dotted.Worker")
-    group.add_argument("--uploads", type=_list(int), metavar="LIST",
-                       help="numbers of uploads at once (default: 1,8)")
-    group.add_argument("--total", type=_value(parse_size), metavar="SIZE",
-                       help="content uploaded in each measurement (default: as much as fits into "
-                       "the time)")
-    group.add_argument("--size", type=_value(parse_size), metavar="SIZE",
-                       help="content of one request (default: total / uploads)")
+    group.add_argument(
+        "--servers",
+        type=_list(str),
+        metavar="LIST",
+        help=f"of {', '.join(servers.NAMES)}, or name=dotted.Worker",
+    )
+    group.add_argument(
+        "--uploads",
+        type=_list(int),
+        metavar="LIST",
+        help="numbers of uploads at once (default: 1,8)",
+    )
+    group.add_argument(
+        "--total",
+        type=_value(parse_size),
+        metavar="SIZE",
+        help="content uploaded in each measurement (default: as much as fits into the time)",
+    )
+    group.add_argument(
+        "--size",
+        type=_value(parse_size),
+        metavar="SIZE",
+        help="content of one request (default: total / uploads)",
+    )
     group.add_argument("--seconds", type=float, help="the whole run is to take (default: 60)")
     group.add_argument("--idle-seconds", type=float, help="of the idle server (default: 3)")
     group.add_argument("--body", choices=bodies.KINDS)
-    group.add_argument("--speed", dest="speeds", type=_list(str), metavar="LIST",
-                       help="of the clients in turn: full, 5MB/s, stall, trickle")
+    group.add_argument(
+        "--speed",
+        dest="speeds",
+        type=_list(str),
+        metavar="LIST",
+        help="of the clients in turn: full, 5MB/s, stall, trickle",
+    )
     group.add_argument("--rate", type=float, help="small requests a second (default: 100)")
     group.add_argument("--connections", choices=list(settings.CONNECTIONS))
     group.add_argument("--repeat", type=int, metavar="N", help="times; figures are medians")
-    group.add_argument("--tax", type=int, nargs="?", const=10, metavar="PAIRS",
-                       help="instead: requests per second without a body, in that many pairs")
+    group.add_argument(
+        "--tax",
+        type=int,
+        nargs="?",
+        const=10,
+        metavar="PAIRS",
+        help="instead: requests per second without a body, in that many pairs",
+    )
     group.add_argument("--no-warm-up", dest="warm_up", action="store_false")
     group.add_argument("--seed", type=int)
     group.add_argument("--sha256", dest="verify_sha256", action="store_true")
-    group.add_argument("--deadline", type=_value(parse_seconds), metavar="TIME",
-                       help="of one measurement (default: 300s)")
+    group.add_argument(
+        "--deadline",
+        type=_value(parse_seconds),
+        metavar="TIME",
+        help="of one measurement (default: 300s)",
+    )
     group = made.add_argument_group("the servers that are started")
-    group.add_argument("--workers", type=int, metavar="N")
+    group.add_argument("--workers", type=int, metavar="N", help="(default: 1)")
     group.add_argument("--loop", choices=settings.LOOPS, help="gevent's event loop")
-    group.add_argument("--port", type=int)
+    group.add_argument("--port", type=int, help="(default: a free one)")
+    group.add_argument("--tls", action="store_true", help="with a certificate made for the run")
+    group.add_argument("--http2", action="store_true", help="HTTP/2, over TLS")
+    group.add_argument(
+        "--behind",
+        choices=nginx.KINDS,
+        help="a real nginx in front: receives bodies whole, or passes them on",
+    )
+    group = made.add_argument_group("a running server of your own, instead of those")
+    group.add_argument(
+        "--url",
+        dest="urls",
+        action="append",
+        metavar="URL",
+        help="http://host:port; may be given twice, to compare. Nothing but the "
+        "hosts named so is contacted",
+    )
+    group.add_argument(
+        "--upload-path",
+        metavar="PATH",
+        help="(default: /upload, or /raw for --body raw and chunked)",
+    )
+    group.add_argument("--field", help="of the form (default: file)")
+    group.add_argument("--ping-path", metavar="PATH", help="(default: /ping)")
+    group.add_argument(
+        "--header",
+        dest="headers",
+        action="append",
+        type=_header,
+        metavar="'NAME: VALUE'",
+        help="with every request, for example credentials",
+    )
+    group.add_argument("--insecure", action="store_true", help="trust any certificate")
     group = made.add_argument_group("results")
-    group.add_argument("--json", type=Path, metavar="FILE")
+    group.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        default=Path("report.html"),
+        help="the report (default: report.html)",
+    )
+    group.add_argument("--no-html", dest="html", action="store_const", const=None)
+    group.add_argument("--json", type=Path, metavar="FILE", help="figures and all samples")
+    group.add_argument("--png", type=Path, metavar="FILE", help="the picture")
+    group.add_argument(
+        "--assert",
+        dest="assertions",
+        metavar="LIST",
+        help="for example 'p99<25ms,ratio>=2': exit status 1 if it does not hold; "
+        f"of {', '.join(METRICS)}",
+    )
     return made
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no header of the form 'Name: value'")
+    return name.strip(), value.strip()
 
 
 def _value(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -131,5 +281,3 @@ def _list(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
         return tuple(_value(parse)(item.strip()) for item in text.split(",") if item.strip())
 
     return parsed
-
-

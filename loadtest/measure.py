@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import multiprocessing.connection
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -56,9 +56,10 @@ class State:
     errors: int
 
 
-def measure(scenario: Scenario, process: ServerProcess | None,
-            report: Callable[[State], None]) -> Measurement:  # fmt: skip
-    """Run `scenario` against a server that is ready; `process` is None if it is not ours."""
+def measure(
+    scenario: Scenario, processes: Sequence[ServerProcess], report: Callable[[State], None]
+) -> Measurement:
+    """Run `scenario` against a server that is ready; `processes` is empty if it is not ours."""
     with contextlib.ExitStack() as stack:
         prober = stack.enter_context(crew.Member("probes", probes.run, scenario.probe))
         uploader = None
@@ -66,17 +67,21 @@ def measure(scenario: Scenario, process: ServerProcess | None,
             uploader = stack.enter_context(crew.Member("uploads", uploads.run, scenario.upload))
             uploader.wait_ready()
         prober.wait_ready()
-        return _Run(scenario, process, prober, uploader, report).run()
+        return _Run(scenario, processes, prober, uploader, report).run()
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, process: ServerProcess | None,
-                 prober: crew.Member[probes.ProbeResult],
-                 uploader: crew.Member[uploads.UploadResult] | None,
-                 report: Callable[[State], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        scenario: Scenario,
+        processes: Sequence[ServerProcess],
+        prober: crew.Member[probes.ProbeResult],
+        uploader: crew.Member[uploads.UploadResult] | None,
+        report: Callable[[State], None],
+    ) -> None:
         self._scenario = scenario
-        self._process = process
-        self._watch = Watch(process.pid) if process else None
+        self._processes = processes
+        self._watch = Watch([process.pid for process in processes]) if processes else None
         self._prober, self._uploader = prober, uploader
         self._members: list[crew.Member[Any]] = [prober, uploader] if uploader else [prober]
         self._report = report
@@ -169,8 +174,9 @@ class _Run:
         if now < self._next_look:
             return
         self._next_look = now + TICK
-        if self._process and self._watch:
-            self._process.check()
+        for process in self._processes:
+            process.check()
+        if self._watch:
             self._watch.sample()
         self._report(
             State(

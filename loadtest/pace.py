@@ -1,9 +1,9 @@
 """How fast a client sends: a decision from numbers alone, with the clock passed in.
 
-    full        as fast as the server takes it
-    5MB/s       that many bytes a second, evenly
-    stall       half of the body at full speed, then silence for 5 s, then the rest
-    trickle     1 KiB ten times a second
+full        as fast as the server takes it
+5MB/s       that many bytes a second, evenly
+stall       half of the body at full speed, then silence for 5 s, then the rest
+trickle     1 KiB ten times a second
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ were measured within seconds of each other, while the machine was in the same mo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtest.bodies import request_size
@@ -36,13 +37,14 @@ class Size:
     size: int
 
 
-def make_steps(settings: Settings) -> list[Step]:
+def make_steps(settings: Settings, servers: Sequence[str]) -> list[Step]:
+    """What is measured, in order: the idle servers first."""
     numbers = list(dict.fromkeys([0, *settings.uploads]))
     return [
         Step(server, clients)
         for _ in range(settings.repeat)
         for clients in numbers
-        for server in settings.servers
+        for server in servers
     ]
 
 
@@ -55,18 +57,21 @@ def make_size(settings: Settings, clients: int, total: int) -> Size:
     return Size(max(1, round(each / size)), size)
 
 
-def choose_total(settings: Settings, bytes_per_second: float, free_disk: int) -> int:
-    """How many bytes each measurement may upload so that all takes about `seconds`.
+def choose_total(
+    settings: Settings, steps: Sequence[Step], bytes_per_second: float, free_disk: int | None
+) -> int:
+    """How many bytes each measurement may upload so that all `steps` take about `seconds`.
 
-    `bytes_per_second` is the first server's speed, taken for that of all.
+    `bytes_per_second` is the first server's speed, taken for that of all. `free_disk` is None
+    where it is not ours to know.
     """
-    steps = make_steps(settings)
     uploading = sum(step.clients > 0 for step in steps)
     idle = sum(step.clients == 0 for step in steps) * settings.idle_seconds
     left = settings.seconds - idle - len(steps) * OVERHEAD
     seconds = max(1.0, left / max(1, uploading))
     total = min(LARGEST, max(SMALLEST, round(bytes_per_second * seconds)))
-    total = min(total, int(free_disk * DISK_SHARE))
+    if free_disk is not None:
+        total = min(total, int(free_disk * DISK_SHARE))
     digits = max(0, int(math.log10(max(1, total))) - 1)
     return int(total // 10**digits * 10**digits)
 

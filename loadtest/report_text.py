@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from loadtest.statistics import Comparison, Measurement, Row, compare
 from loadtest.tax import Tax
-from loadtest.units import format_ms, format_seconds
+from loadtest.units import format_ms, format_seconds, format_size
 
+HEADINGS = (
+    "server",
+    "uploads",
+    "MB/s",
+    "p50",
+    "p90",
+    "p99",
+    "p99.9",
+    "max",
+    "pings",
+    "errors",
+    "p99/idle",
+    "CPU s",
+    "MB/CPU s",
+    "peak MiB",
+    "MiB/upload",
+)
+WIDTH = 240  # columns: no table is that wide, so none is folded
+CONNECTIONS_HEAD = "The two kinds of connections apart (p50 / p99 / max):"
 MIB = 1024 * 1024
 BUSY = 0.9  # of a core: a client that uses more could not have sent faster
 LATE = 0.25  # of the p99 latency: probes later than that measure themselves
 FOREIGN = 0.25  # cores used by others: enough to be seen in a p99
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """Pastes as Markdown."""
-    made = Table(box=box.MARKDOWN, show_edge=True)
-    made.add_column("server", no_wrap=True)
-    for name in ("uploads", "MB/s", "p50", "p90", "p99", "p99.9", "max", "pings", "errors",
-                 "p99/idle", "CPU s", "MB/CPU s", "peak MiB", "MiB/upload"):  # fmt: skip
-        made.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        made.add_row(*cells(row))
-    return made
+def markdown(rows: Sequence[Row]) -> str:
+    """The table, to be pasted."""
+    return _markdown(HEADINGS, [cells(row) for row in rows])
+
+
+def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    made = Table(*headings, box=box.MARKDOWN)
+    for column in made.columns[1:]:
+        column.justify = "right"
+    for line in lines:
+        made.add_row(*line)
+    console = Console(width=WIDTH, file=io.StringIO(), highlight=False)
+    with console.capture() as capture:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip())
+
+
+def summary(rows: Sequence[Row], total: int, notes: Sequence[str]) -> str:
+    """All that is printed: what was done, table, notes, verdict."""
+    runs = f", medians of {rows[0].runs} runs" if rows[0].runs > 1 else ""
+    uploaded = f"{format_size(total)} uploaded in each measurement; " if _uploaded(rows) else ""
+    connections = ["", CONNECTIONS_HEAD, *by_connection(rows)] if by_connection(rows) else []
+    return "\n".join(
+        [
+            f"{uploaded}latencies of small requests in ms{runs}",
+            "",
+            markdown(rows),
+            *connections,
+            *(["", *(f"Note: {note}" for note in notes)] if notes else []),
+            "",
+            verdict(rows),
+        ]
+    )
+
+
+def _uploaded(rows: Sequence[Row]) -> bool:
+    return any(row.clients for row in rows)
 
 
 def cells(row: Row) -> list[str]:
@@ -35,8 +83,10 @@ def cells(row: Row) -> list[str]:
         row.server,
         str(row.clients) if row.clients else "idle",
         f"{row.mb_per_s:,.0f}" if row.clients else "-",
-        *(format_ms(value) for value in (latency.p50, latency.p90, latency.p99, latency.p999,
-                                         latency.max)),
+        *(
+            format_ms(value)
+            for value in (latency.p50, latency.p90, latency.p99, latency.p999, latency.max)
+        ),
         str(row.requests),
         str(row.errors + row.unanswered + row.failed_uploads),
         _optional(row.over_idle, ".1f"),
@@ -44,23 +94,24 @@ def cells(row: Row) -> list[str]:
         _optional(row.mb_per_cpu_s, ",.0f"),
         _optional(row.peak_memory and row.peak_memory / MIB, ",.0f"),
         _optional(row.memory_per_upload and row.memory_per_upload / MIB, ".1f"),
-    ]  # fmt: skip
+    ]
 
 
-def tax_table(found: Sequence[Tax]) -> Table:
+def tax_markdown(found: Sequence[Tax]) -> str:
     """Requests per second, and the ratios to the first server."""
-    made = Table(box=box.MARKDOWN)
-    made.add_column("server", no_wrap=True)
-    for name in ("requests/s", "ratio", "lowest", "highest", "client's share of a core"):
-        made.add_column(name, justify="right", no_wrap=True)
-    for one in found:
-        made.add_row(
-            one.server,
-            f"{one.per_second:,.0f}",
-            *(f"{ratio:.3f}" for ratio in (one.ratio, one.lowest, one.highest)),
-            f"{one.client_load:.0%}",
-        )
-    return made
+    headings = ("server", "requests/s", "ratio", "lowest", "highest", "client's share of a core")
+    return _markdown(
+        headings,
+        [
+            [
+                one.server,
+                f"{one.per_second:,.0f}",
+                *(f"{ratio:.3f}" for ratio in (one.ratio, one.lowest, one.highest)),
+                f"{one.client_load:.0%}",
+            ]
+            for one in found
+        ],
+    )
 
 
 def _optional(value: float | None, form: str) -> str:
@@ -117,9 +168,7 @@ def notes(measurements: Sequence[Measurement]) -> list[str]:
                 "want of a free core; latencies are that much too high."
             )
         if run.foreign_load > FOREIGN:
-            found.append(
-                f"{where}: other programs used {run.foreign_load:.1f} cores meanwhile."
-            )
+            found.append(f"{where}: other programs used {run.foreign_load:.1f} cores meanwhile.")
         found += [f"{where}: {sentence}" for sentence in faults(run)]
     return found
 

@@ -6,7 +6,9 @@ the difference to the idle server takes out again.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterable
 
 import psutil
 
@@ -14,11 +16,11 @@ CHILDREN_SECONDS = 1.0  # how often to look for new processes: it reads all of /
 
 
 class Watch:
-    """The process `pid` and its descendants."""
+    """The processes `pids` and their descendants."""
 
-    def __init__(self, pid: int) -> None:
-        self._root = psutil.Process(pid)
-        self._known: dict[int, psutil.Process] = {pid: self._root}
+    def __init__(self, pids: Iterable[int]) -> None:
+        self._roots = [psutil.Process(pid) for pid in pids]
+        self._known: dict[int, psutil.Process] = {root.pid: root for root in self._roots}
         self._cpu: dict[int, float] = {}
         self._next_search = 0.0
         self.peak_memory = 0
@@ -29,38 +31,34 @@ class Watch:
         if now >= self._next_search:
             self._next_search = now + CHILDREN_SECONDS
             self._search()
-        memory = 0
-        for pid, process in list(self._known.items()):
-            try:
-                with process.oneshot():
-                    times = process.cpu_times()
-                    memory += process.memory_info().rss
-            except psutil.Error:
-                del self._known[pid]  # ended; the CPU time last seen stays
-            else:
-                self._cpu[pid] = times.user + times.system
+        memory = sum(self._read(pid) for pid in list(self._known))
         self.peak_memory = max(self.peak_memory, memory)
         return memory
+
+    def _read(self, pid: int) -> int:
+        """Note the CPU time of one process; returns its memory, 0 if it has ended."""
+        process = self._known[pid]
+        try:
+            with process.oneshot():
+                times, memory = process.cpu_times(), process.memory_info().rss
+        except psutil.Error:
+            del self._known[pid]  # the CPU time last seen stays
+            return 0
+        self._cpu[pid] = times.user + times.system
+        return int(memory)
 
     def cpu_seconds(self) -> float:
         """Used so far by all processes ever seen, as of the last sample."""
         return sum(self._cpu.values())
 
     def _search(self) -> None:
-        try:
-            found = self._root.children(recursive=True)
-        except psutil.Error:
-            return
-        for process in found:
-            self._known.setdefault(process.pid, process)
+        for root in self._roots:
+            with contextlib.suppress(psutil.Error):  # ended: who waits for it will say so
+                for process in root.children(recursive=True):
+                    self._known.setdefault(process.pid, process)
 
 
 def machine_cpu_seconds() -> float:
     """Used so far by everything on the machine, and by its host in our place (steal)."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(psutil.Process().cpu_affinity() or [0])

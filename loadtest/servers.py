@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.certificates import Certificate
 from loadtest.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,8 +27,8 @@ class Launch:
     host: str
     port: int
     workers: int
-    cert_file: str | None = None
-    key_file: str | None = None
+    certificate: Certificate | None = None
+    http2: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,26 @@ class Server:
 
 def _gunicorn(worker: str, *extra: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
-        line = [sys.executable, "-m", "gunicorn", "-k", worker, "-w", str(launch.workers),
-                "-b", f"{launch.host}:{launch.port}", "--graceful-timeout", "1",
-                "--pythonpath", f"{APPLICATION.parent},{ROOT}", *extra]  # fmt: skip
-        if launch.cert_file and launch.key_file:
-            line += ["--certfile", launch.cert_file, "--keyfile", launch.key_file]
+        line = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            worker,
+            "-w",
+            str(launch.workers),
+            "-b",
+            f"{launch.host}:{launch.port}",
+            "--graceful-timeout",
+            "1",
+            "--pythonpath",
+            f"{APPLICATION.parent},{ROOT}",
+            *extra,
+        ]
+        if launch.certificate:
+            line += ["--certfile", launch.certificate.chain, "--keyfile", launch.certificate.key]
+        if launch.http2:
+            line += ["--http-protocols", "h2,h1"]
         return [*line, f"{APPLICATION.stem}:app"]
 
     return command

@@ -1,12 +1,11 @@
 """A whole run: each server started for each measurement, and ended after it.
 
 A fresh server each time, so that the memory of one measurement does not hide that of the next.
-Whatever happens, the servers are ended and the scratch directory is gone when `run` is left.
+Whatever happens, the servers are ended and the scratch directory is gone when a run is left.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,16 +15,14 @@ from pathlib import Path
 
 from loadtest import plan, tax
 from loadtest.connection import Address
+from loadtest.deployments import Deployer, Running
 from loadtest.errors import LoadTestError
 from loadtest.measure import Scenario, State, measure
 from loadtest.probes import ProbeJob
-from loadtest.processes import ServerProcess, claim_port
-from loadtest.servers import Launch, Server, find_server
 from loadtest.settings import CONNECTIONS, Settings
 from loadtest.statistics import Measurement
 from loadtest.uploads import UploadJob
 
-HOST = "127.0.0.1"
 WARM_UP = 20_000_000  # bytes: code paths, allocator and page cache have been used once
 
 
@@ -53,66 +50,57 @@ class Results:
     measurements: tuple[Measurement, ...]
 
 
-@dataclass(frozen=True)
-class Running:
-    """A server that answers."""
-
-    address: Address
-    process: ServerProcess | None
-
-
 def run(settings: Settings, report: Report) -> Results:
     """Measure everything. Raises LoadTestError if a fault leaves nothing to measure."""
-    settings.validate()
-    servers = {spec: find_server(spec) for spec in settings.servers}
-    spool = tempfile.gettempdir()
-    with tempfile.TemporaryDirectory(prefix="loadtest-") as scratch:
-        runner = _Runner(settings, servers, Path(scratch), report)
-        free = shutil.disk_usage(spool).free
-        total = settings.total or runner.calibrate(free)
-        plan.check_disk(total, free, spool)
-        return Results(settings, total, tuple(runner.measure_all(total)))
+    with _deployer(settings) as deployer:
+        session = _Session(settings, deployer, report)
+        directory = tempfile.gettempdir()
+        # A server elsewhere has a disk of its own, of which we know nothing.
+        free = None if settings.urls else shutil.disk_usage(directory).free
+        total = settings.total or session.choose_total(free)
+        if free is not None:
+            plan.check_disk(total, free, directory)
+        return Results(settings, total, tuple(session.measure_all(total)))
 
 
 def run_tax(settings: Settings, report: Callable[[int, str, float], None]) -> list[tax.Tax]:
     """Requests per second of each server instead, `settings.tax` pairs of turns."""
-    settings.validate()
-    with tempfile.TemporaryDirectory(prefix="loadtest-") as scratch, ExitStack() as stack:
-        addresses = {}
-        for number, spec in enumerate(settings.servers):
-            server = find_server(spec)
-            directory = Path(scratch, str(number))
-            directory.mkdir()
-            runner = _Runner(settings, {spec: server}, directory, _nobody)
-            addresses[server.name] = stack.enter_context(runner.started(server)).address
+    with _deployer(settings) as deployer, ExitStack() as stack:
+        addresses: dict[str, Address] = {
+            name: stack.enter_context(deployer.running(name)).address for name in deployer.names
+        }
         return tax.measure(addresses, settings.ping_path, settings.headers, settings.tax, report)
 
 
-class _Runner:
-    def __init__(self, settings: Settings, servers: dict[str, Server], scratch: Path,
-                 report: Report) -> None:  # fmt: skip
-        self._settings = settings
-        self._servers = servers
-        self._scratch = scratch
-        self._report = report
-        self._steps = plan.make_steps(settings)
+@contextmanager
+def _deployer(settings: Settings) -> Iterator[Deployer]:
+    settings.validate()
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as scratch:
+        yield Deployer(settings, Path(scratch))
 
-    def calibrate(self, free_disk: int) -> int:
-        """Find out how much to upload, on the first server."""
+
+class _Session:
+    def __init__(self, settings: Settings, deployer: Deployer, report: Report) -> None:
+        self._settings = settings
+        self._deployer = deployer
+        self._report = report
+        self._steps = plan.make_steps(settings, deployer.names)
+
+    def choose_total(self, free_disk: int | None) -> int:
+        """How much to upload: found out on the first server, unless the settings say it."""
         settings = self._settings
         if settings.size:
             return settings.size * max(1, *settings.uploads)
         if not any(settings.uploads):
             return plan.SMALLEST
-        step = plan.Step(settings.servers[0], 1)
-        amount = min(plan.CALIBRATION, int(free_disk * plan.DISK_SHARE))
-        measurement = self._measure(0, step, amount)
-        speed = measurement.content_bytes / measurement.seconds
-        if not speed:
+        step = plan.Step(self._deployer.names[0], 1)
+        measurement = self._measure(0, step, plan.CALIBRATION)
+        if not measurement.content_bytes:
             raise LoadTestError(
                 f"The first upload to {step.server} failed: {measurement.uploads[0].outcome}."
             )
-        return plan.choose_total(settings, speed, free_disk)
+        speed = measurement.content_bytes / measurement.seconds
+        return plan.choose_total(settings, self._steps, speed, free_disk)
 
     def measure_all(self, total: int) -> Iterator[Measurement]:
         for number, step in enumerate(self._steps, 1):
@@ -121,38 +109,18 @@ class _Runner:
     def _measure(self, number: int, step: plan.Step, total: int) -> Measurement:
         def tell(state: State | None) -> None:
             amount = total if step.clients else 0
-            name = self._servers[step.server].name
-            self._report(Moment(number, len(self._steps), name, step.clients, amount, state))
+            steps = len(self._steps)
+            self._report(Moment(number, steps, step.server, step.clients, amount, state))
 
         tell(None)
-        with self.started(self._servers[step.server]) as running:
+        with self._deployer.running(step.server) as running:
             if self._settings.warm_up:
-                measure(self._scenario(step.server, running, 1, WARM_UP), running.process, _silent)
+                warm_up = self._scenario(step.server, running, 1, min(WARM_UP, total))
+                measure(warm_up, running.processes, _silent)
             scenario = self._scenario(step.server, running, step.clients, total)
-            return measure(scenario, running.process, tell)
+            return measure(scenario, running.processes, tell)
 
-    @contextmanager
-    def started(self, server: Server) -> Iterator[Running]:
-        port = claim_port(HOST, self._settings.port)
-        address = Address(HOST, port, HOST)
-        process = ServerProcess(
-            server.name,
-            server.command(Launch(HOST, port, self._settings.workers)),
-            log=self._scratch / "server.log",
-            directory=self._scratch,
-            environment=self._environment(),
-        )
-        with process:
-            process.wait_ready(address, self._settings.ping_path)
-            yield Running(address, process)
-
-    def _environment(self) -> dict[str, str]:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if self._settings.loop:
-            environment["GEVENT_LOOP"] = self._settings.loop
-        return environment
-
-    def _scenario(self, spec: str, running: Running, clients: int, total: int) -> Scenario:
+    def _scenario(self, server: str, running: Running, clients: int, total: int) -> Scenario:
         settings = self._settings
         probe = ProbeJob(
             address=running.address,
@@ -164,8 +132,7 @@ class _Runner:
             drain=settings.drain,
         )
         upload = self._upload_job(running.address, clients, total) if clients else None
-        name = self._servers[spec].name
-        return Scenario(name, probe, upload, settings.idle_seconds)
+        return Scenario(server, probe, upload, settings.idle_seconds)
 
     def _upload_job(self, address: Address, clients: int, total: int) -> UploadJob:
         settings = self._settings
@@ -187,10 +154,6 @@ class _Runner:
             verify_sha256=settings.verify_sha256,
             seconds=settings.deadline,
         )
-
-
-def _nobody(moment: Moment) -> None:
-    """Nobody waits for this step."""
 
 
 def _silent(state: State) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loadtest import nginx
 from loadtest.bodies import KINDS
 from loadtest.errors import UsageError
 from loadtest.pace import make_pace
@@ -47,7 +48,15 @@ class Settings:
     drain: float = 5.0
     workers: int = 1
     loop: str | None = None
+    # 0: any free one.
     port: int = 0
+    tls: bool = False
+    http2: bool = False
+    behind: str | None = None
+    # Running servers of the user's own, instead of `servers`: nothing is started then.
+    urls: tuple[str, ...] = ()
+    insecure: bool = False
+    # None: /upload for a form, /raw for a bare body.
     upload_path: str | None = None
     # Pairs of turns of the tax scenario, which then takes the place of the uploads.
     tax: int = 0
@@ -70,12 +79,20 @@ class Settings:
             (self.idle_seconds > 0, "The idle server is measured for more than 0 seconds."),
             (self.deadline > 0, "The deadline is more than 0 seconds."),
             (self.workers >= 1, "A server has one worker at least."),
+            (self.behind in (None, *nginx.KINDS), f"Behind is {' or '.join(nginx.KINDS)}."),
+            (not self.http2 or self.tls or self.urls, "HTTP/2 is measured over TLS: add --tls."),
+            (self.ping_path.startswith("/"), "A path begins with a slash."),
+            ((self.upload_path or "/").startswith("/"), "A path begins with a slash."),
             (self.loop in (None, *LOOPS), f"The event loop is one of {', '.join(LOOPS)}."),
         ):
             if not ok:
                 raise UsageError(sentence)
         for speed in self.speeds:
-            try:
-                make_pace(speed, 1)
-            except ValueError as error:
-                raise UsageError(f"{error}.") from None
+            _check_speed(speed)
+
+
+def _check_speed(speed: str) -> None:
+    try:
+        make_pace(speed, 1)
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None

@@ -42,8 +42,9 @@ def latency_of(seconds: Iterable[float]) -> Latency:
     count = int(histogram.get_total_count())
     if not count:
         return Latency(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    return Latency(count, percentile(50), percentile(90), percentile(99), percentile(99.9),
-                   percentile(100))  # fmt: skip
+    return Latency(
+        count, percentile(50), percentile(90), percentile(99), percentile(99.9), percentile(100)
+    )
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def make_rows(measurements: Sequence[Measurement]) -> list[Row]:
     for server in servers:
         mine = [measurement for measurement in measurements if measurement.server == server]
         idle = _idle_p99(mine)
-        for clients in dict.fromkeys(measurement.clients for measurement in mine):
-            rows.append(_row([m for m in mine if m.clients == clients], idle))
+        numbers = dict.fromkeys(measurement.clients for measurement in mine)
+        rows += [_row([m for m in mine if m.clients == number], idle) for number in numbers]
     return rows
 
 

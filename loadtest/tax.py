@@ -30,8 +30,13 @@ class Tax:
     client_load: float
 
 
-def measure(addresses: dict[str, Address], path: str, headers: tuple[tuple[str, str], ...],
-            pairs: int, report: Callable[[int, str, float], None]) -> list[Tax]:  # fmt: skip
+def measure(
+    addresses: dict[str, Address],
+    path: str,
+    headers: tuple[tuple[str, str], ...],
+    pairs: int,
+    report: Callable[[int, str, float], None],
+) -> list[Tax]:
     """Ask each server of `addresses` (name to address) `pairs` times."""
     found: dict[str, list[closed_loop.LoopResult]] = {name: [] for name in addresses}
     for pair in range(pairs):

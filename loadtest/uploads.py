@@ -232,13 +232,22 @@ class _Fleet:
             outcome = f"answered {status} before it was sent"
         self._end(client, outcome, status, reusable=exchange.reusable)
 
-    def _end(self, client: _Client, outcome: str, status: int = 0, *,
-             reusable: bool = False) -> None:  # fmt: skip
+    def _end(
+        self, client: _Client, outcome: str, status: int = 0, *, reusable: bool = False
+    ) -> None:
         assert client.exchange is not None
         assert client.connection is not None
-        self.uploads.append(Upload(client.index, client.start, time.perf_counter(),
-                                   client.exchange.body_sent, self._body.length, outcome,
-                                   status))  # fmt: skip
+        self.uploads.append(
+            Upload(
+                client.index,
+                client.start,
+                time.perf_counter(),
+                client.exchange.body_sent,
+                self._body.length,
+                outcome,
+                status,
+            )
+        )
         client.exchange = None
         if outcome != "ok":
             client.left = 0  # the server has said no: one clear refusal tells more than many

@@ -1,0 +1,122 @@
+"""`--assert "p99<25ms,ratio>=2"`: what the figures must be, for CI.
+
+Each assertion is `[server.]metric[@uploads] comparison value`. Without a server it is about the
+last one named; without a number of uploads it must hold for each of them (the idle server counts
+only with `@0`). Durations have a unit (25ms); `ratio` is the speed in relation to the first server's.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from loadtest.errors import UsageError
+from loadtest.statistics import Row
+from loadtest.units import format_seconds, parse_seconds
+
+MIB = 1024 * 1024
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+_DURATIONS: dict[str, Callable[[Row], float | None]] = {
+    "p50": lambda row: row.latency.p50,
+    "p90": lambda row: row.latency.p90,
+    "p99": lambda row: row.latency.p99,
+    "p99.9": lambda row: row.latency.p999,
+    "max": lambda row: row.worst,
+}
+_NUMBERS: dict[str, Callable[[Row], float | None]] = {
+    "MB/s": lambda row: row.mb_per_s,
+    "MB/CPUs": lambda row: row.mb_per_cpu_s,
+    "p99/idle": lambda row: row.over_idle,
+    "errors": lambda row: row.errors + row.unanswered + row.failed_uploads,
+    "MiB": lambda row: row.peak_memory and row.peak_memory / MIB,
+    "MiB/upload": lambda row: row.memory_per_upload and row.memory_per_upload / MIB,
+}
+METRICS = (*_DURATIONS, *_NUMBERS, "ratio")
+_METRIC = "|".join(re.escape(metric) for metric in METRICS)
+_FORM = re.compile(
+    rf"(?:(?P<server>[\w:.-]+?)\.)?(?P<metric>{_METRIC})(?:@(?P<clients>\d+))?"
+    r"(?P<comparison><=|>=|<|>|=)(?P<value>[0-9.]+[a-z]*)"
+)
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """One demand. `value` is in seconds for a duration."""
+
+    text: str
+    server: str | None
+    metric: str
+    clients: int | None
+    comparison: str
+    value: float
+
+
+def parse_assertions(text: str) -> list[Assertion]:
+    """The demands of a comma-separated list. Raises UsageError."""
+    return [_parse("".join(part.split())) for part in text.split(",") if part.strip()]
+
+
+def _parse(text: str) -> Assertion:
+    match = _FORM.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError(f"metrics are {', '.join(METRICS)}")
+        is_duration = match["metric"] in _DURATIONS
+        value = parse_seconds(match["value"]) if is_duration else float(match["value"])
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no assertion ({error}).") from None
+    clients = int(match["clients"]) if match["clients"] else None
+    server, metric, comparison = match["server"], match["metric"], match["comparison"]
+    return Assertion(text, server, metric, clients, comparison, value)
+
+
+def check(assertions: Sequence[Assertion], rows: Sequence[Row]) -> list[str]:
+    """A sentence for each figure that is not as demanded. Raises UsageError for none to hold."""
+    failures = []
+    for assertion in assertions:
+        server = assertion.server or rows[-1].server
+        chosen = [row for row in rows if row.server == server and _is_meant(assertion, row)]
+        if not chosen:
+            raise UsageError(f"{assertion.text!r} is about nothing that was measured.")
+        for row in chosen:
+            value = _figure(assertion, row, rows)
+            if not COMPARISONS[assertion.comparison](value, assertion.value):
+                failures.append(
+                    f"{assertion.text} does not hold: {_show(assertion.metric, value)} on "
+                    f"{server} with {row.clients} uploads."
+                )
+    return failures
+
+
+def _is_meant(assertion: Assertion, row: Row) -> bool:
+    return row.clients > 0 if assertion.clients is None else row.clients == assertion.clients
+
+
+def _figure(assertion: Assertion, row: Row, rows: Sequence[Row]) -> float:
+    if assertion.metric == "ratio":
+        value = _ratio(row, rows)
+    else:
+        value = {**_DURATIONS, **_NUMBERS}[assertion.metric](row)
+    if value is None:
+        raise UsageError(f"{assertion.text!r} is about a figure that this run does not have.")
+    return value
+
+
+def _ratio(row: Row, rows: Sequence[Row]) -> float | None:
+    for other in rows:
+        same = other.server == rows[0].server and other.clients == row.clients
+        if same and other.server != row.server and other.mb_per_s:
+            return row.mb_per_s / other.mb_per_s
+    return None
+
+
+def _show(metric: str, value: float) -> str:
+    return format_seconds(value) if metric in _DURATIONS else f"{value:.3g}"

@@ -1,0 +1,61 @@
+"""The results as JSON: settings, environment, the table's figures, and every sample.
+
+Times are in seconds; those of samples count from the start of their measurement. Probes are lists
+to keep the file small; `probe_fields` names their places.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from loadtest.probes import Probe
+from loadtest.settings import Settings
+from loadtest.statistics import Measurement, Row
+
+FORMAT = 1
+PROBE_FIELDS = ("due", "sent", "end", "connection", "outcome")
+
+
+def render(
+    settings: Settings,
+    facts: dict[str, str],
+    rows: Sequence[Row],
+    measurements: Sequence[Measurement],
+    verdict: str,
+    notes: Sequence[str],
+) -> str:
+    content = {
+        "format": FORMAT,
+        "verdict": verdict,
+        "notes": list(notes),
+        # Headers may hold credentials; a results file is passed around.
+        "settings": {**asdict(settings), "headers": [name for name, _ in settings.headers]},
+        "environment": facts,
+        "rows": [asdict(row) for row in rows],
+        "probe_fields": PROBE_FIELDS,
+        "measurements": [_measurement(run) for run in measurements],
+    }
+    return json.dumps(content) + "\n"
+
+
+def _measurement(run: Measurement) -> dict[str, Any]:
+    return {
+        "server": run.server,
+        "clients": run.clients,
+        "window": run.window,
+        "file_size": run.file_size,
+        "cost": asdict(run.cost) if run.cost else None,
+        "client_load": run.client_load,
+        "foreign_load": run.foreign_load,
+        "late": run.late,
+        "uploads": [asdict(upload) for upload in run.uploads],
+        "probes": [_probe(probe) for probe in run.probes],
+    }
+
+
+def _probe(probe: Probe) -> list[float | str]:
+    times = [round(value, 6) for value in (probe.due, probe.sent, probe.end)]
+    return [*times, probe.connection, probe.outcome]
