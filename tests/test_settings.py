@@ -1,0 +1,273 @@
+"""Settings: documented, read from three places in a fixed order, and refused if they are wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unprivileged import open_directory, run_unprivileged
+
+from cooperative_upload.errors import SettingsError
+from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings, setting_names
+
+FIELDS = {field.name: field for field in dataclasses.fields(UploadSettings)}
+
+DEFAULTS = {
+    "slice_ms": 0.5,
+    "deadline_ms": 5.0,
+    "small_body_bytes": 65536,
+    "spool_memory_bytes": 512000,
+    "spool_batch_bytes": 524288,
+    "spool_directory": "",
+    "writer_threads": 1,
+    "patch_werkzeug": True,
+    "save_links": True,
+}
+
+# A field's name tells its unit; the text says it in words.
+UNITS = {
+    "_ms": "Milliseconds",
+    "_bytes": "Bytes",
+    "_threads": "Threads",
+    "_directory": "Directory",
+}
+
+
+def from_environment(**variables: str) -> UploadSettings:
+    return UploadSettings.from_environment(
+        {ENVIRONMENT_PREFIX + name.upper(): text for name, text in variables.items()}
+    )
+
+
+def test_the_list_above_is_complete() -> None:
+    """A new setting comes with its test."""
+    assert setting_names() == list(FIELDS)
+    assert set(DEFAULTS) == set(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_default(name: str) -> None:
+    """The defaults that the documentation and the measurements speak of."""
+    assert getattr(UploadSettings(), name) == DEFAULTS[name]
+    assert type(getattr(UploadSettings(), name)) is type(DEFAULTS[name])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_says_its_unit_and_reason(name: str) -> None:
+    """The text begins with the unit, and is more than that."""
+    doc = FIELDS[name].metadata["doc"]
+    unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "Whether")
+    assert doc.startswith(unit)
+    assert doc.endswith(".")
+    assert len(doc) > 60
+
+
+def test_frozen() -> None:
+    """Nobody changes the settings of a running worker."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        UploadSettings().slice_ms = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("slice_ms", "0.25", 0.25),
+        ("slice_ms", "2", 2.0),
+        ("deadline_ms", " 20 ", 20.0),
+        ("small_body_bytes", "0", 0),
+        ("spool_memory_bytes", "1000000", 1_000_000),
+        ("spool_batch_bytes", "4096", 4096),
+        ("spool_directory", "/var/spool/x y", "/var/spool/x y"),
+        ("writer_threads", "4", 4),
+        *(("patch_werkzeug", text, True) for text in ("1", "true", "YES", " on ")),
+        *(("save_links", text, False) for text in ("0", "False", "no", "OFF")),
+    ],
+)
+def test_environment(name: str, text: str, value: Any) -> None:
+    """Each type is read in the usual spellings."""
+    settings = from_environment(**{name: text})
+    assert getattr(settings, name) == value
+    assert settings == dataclasses.replace(UploadSettings(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("slice_ms", "fast"),
+        ("slice_ms", ""),
+        ("slice_ms", "0,5"),
+        ("small_body_bytes", "64k"),
+        ("small_body_bytes", "1.5"),
+        ("writer_threads", "1e1"),
+        ("patch_werkzeug", "maybe"),
+        ("patch_werkzeug", ""),
+        ("save_links", "2"),
+    ],
+)
+def test_unreadable_environment(name: str, text: str) -> None:
+    """The error names the variable and shows its text."""
+    variable = ENVIRONMENT_PREFIX + name.upper()
+    with pytest.raises(SettingsError) as caught:
+        from_environment(**{name: text})
+    assert str(caught.value).startswith(f"{variable}: expected ")
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("slice_ms", 0),
+        ("slice_ms", -1.0),
+        ("slice_ms", 1000.1),
+        ("slice_ms", float("nan")),
+        ("slice_ms", float("inf")),
+        ("deadline_ms", 0.9),
+        ("deadline_ms", 60_001),
+        ("deadline_ms", float("nan")),
+        ("small_body_bytes", -1),
+        ("spool_memory_bytes", -1),
+        ("spool_batch_bytes", 4095),
+        ("spool_batch_bytes", (1 << 30) + 1),
+        ("writer_threads", 0),
+        ("writer_threads", 65),
+    ],
+)
+def test_out_of_range(name: str, value: Any) -> None:
+    """The error names the setting, its bounds and the value, from wherever it came."""
+    refused = pytest.raises(SettingsError, match=rf"^{name}: expected at least .*, got ")
+    with refused:
+        UploadSettings(**{name: value})
+    with refused:
+        UploadSettings.from_environment({}, {name: value})
+    with refused:
+        from_environment(**{name: str(value)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("slice_ms", 0.01),
+        ("slice_ms", 1000),
+        ("deadline_ms", 1),
+        ("deadline_ms", 60_000),
+        ("small_body_bytes", 0),
+        ("small_body_bytes", 1 << 40),
+        ("spool_memory_bytes", 0),
+        ("spool_batch_bytes", 4096),
+        ("spool_batch_bytes", 1 << 30),
+        ("writer_threads", 64),
+    ],
+)
+def test_the_bounds_themselves_are_allowed(name: str, value: Any) -> None:
+    """A bound belongs to the range."""
+    assert getattr(UploadSettings(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("slice_ms", "0.5"),
+        ("slice_ms", True),
+        ("slice_ms", None),
+        ("small_body_bytes", 1.0),
+        ("small_body_bytes", True),
+        ("writer_threads", "1"),
+        ("writer_threads", True),
+        ("patch_werkzeug", 1),
+        ("patch_werkzeug", "yes"),
+        ("save_links", 0),
+        ("save_links", None),
+        ("spool_directory", Path("/tmp")),
+        ("spool_directory", b"/tmp"),
+    ],
+)
+def test_wrong_type(name: str, value: Any) -> None:
+    """No bool for a number, no number for a bool, no text for either."""
+    kind = type(DEFAULTS[name]).__name__
+    with pytest.raises(SettingsError) as caught:
+        UploadSettings(**{name: value})
+    assert str(caught.value) == f"{name}: expected {kind}, got {value!r}"
+
+
+def test_an_int_is_a_number_of_milliseconds() -> None:
+    """slice_ms = 1 in a configuration file needs no decimal point."""
+    assert UploadSettings(slice_ms=1).slice_ms == 1
+
+
+def test_misspelt_variable() -> None:
+    """The error names it and the likely spelling."""
+    with pytest.raises(SettingsError) as caught:
+        from_environment(slice_sm="1")
+    assert str(caught.value) == (
+        "unknown environment variable COOPERATIVE_UPLOAD_SLICE_SM: "
+        "did you mean COOPERATIVE_UPLOAD_SLICE_MS?"
+    )
+
+
+def test_misspelt_attribute() -> None:
+    """The same for an attribute of a worker class."""
+    with pytest.raises(SettingsError) as caught:
+        UploadSettings.from_environment({}, {"save_link": False})
+    assert str(caught.value) == "unknown upload setting save_link: did you mean save_links?"
+
+
+def test_unlike_any_setting() -> None:
+    """Where no name is near, all are listed."""
+    with pytest.raises(SettingsError) as caught:
+        UploadSettings.from_environment({}, {"qqqq": 1})
+    assert str(caught.value).startswith("unknown upload setting qqqq: there are ")
+    for name in FIELDS:
+        assert name in str(caught.value)
+
+
+def test_precedence() -> None:
+    """The environment goes before the worker class, which goes before the defaults."""
+    attributes = {"slice_ms": 2.0, "writer_threads": 3}
+    settings = UploadSettings.from_environment(
+        {"COOPERATIVE_UPLOAD_SLICE_MS": "1", "PATH": "/bin", "cooperative_upload_slice_ms": "9"},
+        attributes,
+    )
+    assert (settings.slice_ms, settings.writer_threads, settings.save_links) == (1.0, 3, True)
+    assert attributes == {"slice_ms": 2.0, "writer_threads": 3}
+
+
+def test_no_environment() -> None:
+    """Nothing set: the defaults."""
+    assert UploadSettings.from_environment({}) == UploadSettings()
+
+
+def test_spool_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Empty means what tempfile says, at the time of asking."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert UploadSettings().spool_path == str(tmp_path)
+    assert UploadSettings(spool_directory="/x").spool_path == "/x"
+
+
+def test_spool_directory_is_checked(tmp_path: Path) -> None:
+    """A directory is fine; a file and nothing are named in the error."""
+    UploadSettings(spool_directory=str(tmp_path)).check_spool_directory()
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    for path in (str(file), str(tmp_path / "nothing")):
+        with pytest.raises(
+            SettingsError, match=r"^spool_directory: .* is not a directory"
+        ) as caught:
+            UploadSettings(spool_directory=path).check_spool_directory()
+        assert repr(path) in str(caught.value)
+
+
+def test_spool_directory_without_permission() -> None:
+    """Checked at boot, not at the first large upload."""
+    with open_directory() as directory:
+        directory.chmod(0o500)
+        run_unprivileged(f"""
+try:
+    UploadSettings(spool_directory={str(directory)!r}).check_spool_directory()
+except SettingsError as error:
+    assert "no permission" in str(error), error
+else:
+    raise SystemExit("not refused")
+""")
