@@ -199,10 +199,14 @@ class CooperativeInput(BlockReader):
     def _receive_line(self, limit: int) -> bytes:
         return self._next_block(self._source.receive_line, limit)
 
-    def _before_kept_bytes(self) -> None:
-        # An application that takes a block apart line by line works between these calls.
+    def checkpoint(self) -> None:
+        """Go on with a turn, as every read does. For a server, before it calls the application."""
         if self._takes_turns and (scheduler := current_scheduler(self._settings)):
             scheduler.checkpoint()
+
+    def _before_kept_bytes(self) -> None:
+        # An application that takes a block apart line by line works between these calls.
+        self.checkpoint()
 
     def _next_block(self, receive: Callable[[int], bytes | None], size: int) -> bytes:
         if self._error is not None:

@@ -12,12 +12,14 @@ LengthReader.length; ChunkedReader.parser; Unreader.buf, .read and .unread.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gunicorn.http.body import ChunkedReader, LengthReader
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
+from gunicorn.http2.errors import HTTP2Error
 from gunicorn.workers.ggevent import GeventWorker
 
 from . import werkzeug_patch
@@ -25,6 +27,10 @@ from .body import CooperativeInput, PieceSource, SocketSource, StreamSource
 from .errors import BodyError, MalformedBody, SettingsError
 from .settings import UploadSettings, setting_names
 from .spool import spools_closed_at_the_end
+
+# What gunicorn's chunk decoder raises for a body that breaks the coding. The last two are
+# ParseExceptions only in later versions; in 25.0 they are OSErrors, as its NoMoreData is.
+_MALFORMED = (ParseException, ChunkMissingTerminator, InvalidChunkSize)
 
 # The payload of a DATA frame unless the client was told otherwise (RFC 9113 section 6.5.2).
 _HTTP2_FRAME_BYTES = 16 * 1024
@@ -69,13 +75,16 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         # the response say "Connection: close".
         req.should_close = lambda: body.failed or should_close()
         req.body = body
+        # What the application does before its first read is part of the upload too: a hundred
+        # uploads that begin at once would otherwise do it all in one round of the loop.
+        body.checkpoint()
         with spools_closed_at_the_end():
             return super().handle_request(listener_name, req, sock, addr)
 
     def handle_http2_request(
         self, listener_name: Any, req: Any, sock: Any, addr: Any, h2_conn: Any
     ) -> Any:
-        source = StreamSource(req.body, most_at_once=_HTTP2_FRAME_BYTES)
+        source = StreamSource(_Http2Body(req.body), most_at_once=_HTTP2_FRAME_BYTES)
         req.body = CooperativeInput(source, req.content_length, self._upload_settings)
         with spools_closed_at_the_end():
             return super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
@@ -119,6 +128,28 @@ def _take_head(unreader: Any, length: int) -> bytes:
     return buffered[:length]
 
 
+class _Http2Body:
+    """The body of one HTTP/2 stream, with gunicorn's errors told as OSErrors.
+
+    The stream was reset, the connection has gone or the client sent nothing for too long.
+    """
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read(self, size: int) -> bytes:
+        return self._told_as_ours(self._body.read, size)
+
+    def readline(self, size: int) -> bytes:
+        return self._told_as_ours(self._body.readline, size)
+
+    def _told_as_ours(self, read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return read(size)
+        except HTTP2Error as error:
+            raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
+
+
 def _decoded(decoder: Iterator[bytes]) -> Iterator[bytes]:
     """The pieces of a chunked body, with gunicorn's errors told as ours."""
     received = 0
@@ -126,7 +157,7 @@ def _decoded(decoder: Iterator[bytes]) -> Iterator[bytes]:
         for piece in decoder:
             received += len(piece)
             yield piece
-    except ParseException as error:
+    except _MALFORMED as error:
         raise MalformedBody(received, str(error)) from error
 
 
