@@ -78,6 +78,12 @@ class UploadSettings:
         "its own process, so that an application that knows nothing of this package gets the "
         "cooperative spool.",
     )
+    fast_multipart: bool = _setting(
+        True,
+        "Whether, with patch_werkzeug, werkzeug's multipart decoder takes the shorter way through "
+        "the inside of large parts: the same result, uploads about a quarter faster. Used with "
+        "the versions of werkzeug that it was compared with (3.1.4 to 3.1.x) alone.",
+    )
     save_links: bool = _setting(
         True,
         "Whether the first FileStorage.save to the spool's own file system gives the spooled "

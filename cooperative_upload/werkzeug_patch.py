@@ -1,10 +1,13 @@
 """The spool for applications that are not changed.
 
 apply() replaces, in this process, what werkzeug uses where an application says nothing else: the
-stream factory of the form parser, by one that makes Spools, and FileStorage.save, by one that
-saves a Spool to a path without blocking the loop. Everything else goes to werkzeug's own code: a
-request class with a stream factory of its own, a stream that is no Spool, a destination that is
-a file object.
+stream factory of the form parser, by one that makes Spools; FileStorage.save, by one that saves
+a Spool to a path without blocking the loop; and the multipart decoder by the one that is faster
+inside of large parts. Everything else goes to werkzeug's own code: a request class with a stream
+factory of its own, a stream that is no Spool, a destination that is a file object.
+
+It also lets a BodyError through the stream that werkzeug puts around wsgi.input where
+max_content_length is set, which would answer the same 400 without what went wrong.
 """
 
 from __future__ import annotations
@@ -16,16 +19,19 @@ from typing import IO, Any
 import werkzeug.formparser
 import werkzeug.wrappers.request
 from werkzeug.datastructures import FileStorage
+from werkzeug.wsgi import LimitedStream
 
+from .errors import BodyError
+from .multipart import BlockMultipartDecoder, is_supported
 from .settings import UploadSettings
 from .spool import Spool
 
-# The two modules have the name each for itself.
-_MODULES: tuple[Any, ...] = (werkzeug.formparser, werkzeug.wrappers.request)
+_form_parser: Any = werkzeug.formparser
+_request: Any = werkzeug.wrappers.request
 
 
 def apply(settings: UploadSettings) -> None:
-    """Replace both, for this process. A second call changes the settings of the first."""
+    """Replace them, for this process. A second call changes the settings of the first."""
 
     def spool_factory(
         total_content_length: int | None,
@@ -35,12 +41,16 @@ def apply(settings: UploadSettings) -> None:
     ) -> Spool:
         return Spool(settings)
 
-    for module in _MODULES:
-        module.default_stream_factory = spool_factory
+    _form_parser.default_stream_factory = spool_factory
+    _request.default_stream_factory = spool_factory  # it has imported the name for itself
     FileStorage.save = _save_cooperatively  # type: ignore[method-assign]
+    if settings.fast_multipart and is_supported():
+        _form_parser.MultipartDecoder = BlockMultipartDecoder
+    LimitedStream.on_disconnect = _raise_what_is_known  # type: ignore[method-assign]
 
 
 _werkzeug_save = FileStorage.save
+_werkzeug_on_disconnect = LimitedStream.on_disconnect
 
 
 @functools.wraps(_werkzeug_save)
@@ -51,3 +61,10 @@ def _save_cooperatively(
         self.stream.save_to(dst)
     else:
         _werkzeug_save(self, dst, buffer_size)
+
+
+@functools.wraps(_werkzeug_on_disconnect)
+def _raise_what_is_known(self: LimitedStream, error: Exception | None = None) -> None:
+    if isinstance(error, BodyError):
+        raise error
+    _werkzeug_on_disconnect(self, error)

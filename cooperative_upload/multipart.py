@@ -1,0 +1,73 @@
+"""A shorter way through werkzeug's multipart decoder for the blocks inside a large part.
+
+Nearly all blocks of a large upload hold no boundary. For such a block werkzeug's decoder copies
+its bytes four times and searches them once; BlockMultipartDecoder searches them once and hands
+the block itself on. Whatever else arrives (headers, boundaries, the end) goes through werkzeug's
+own code, so that every event, every error and every retained byte is the same: tests compare the
+two over arbitrary bodies. The search that is left is about a tenth of an upload's time.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+
+from werkzeug.sansio.multipart import NEED_DATA, Data, Event, MultipartDecoder, State
+
+
+class BlockMultipartDecoder(MultipartDecoder):
+    """werkzeug's decoder, faster inside of parts. Its arguments and events are werkzeug's."""
+
+    def __init__(
+        self,
+        boundary: bytes,
+        max_form_memory_size: int | None = None,
+        *,
+        max_parts: int | None = None,
+    ) -> None:
+        super().__init__(boundary, max_form_memory_size, max_parts=max_parts)
+        self._delimiter = b"--" + boundary
+        self._longest_partial = len(b"\r\n" + self._delimiter)
+        self._block = b""  # received inside of a part, and not yet looked at
+
+    def receive_data(self, data: bytes | None) -> None:
+        if self._block:
+            self.buffer += self._block
+            self._block = b""
+        retained = len(self.buffer)
+        if not data or self.state is not State.DATA or self._is_too_much(retained + len(data)):
+            super().receive_data(data)
+            return
+        self._block = bytes(self.buffer) + data if retained else data
+        self.buffer.clear()
+
+    def next_event(self) -> Event:
+        block, self._block = self._block, b""
+        if not block:
+            return super().next_event()
+        if self._delimiter in block:
+            self.buffer += block
+            return super().next_event()
+        end = self._end_of_data(block)
+        self.buffer += block[end:]
+        if end == 0:
+            return NEED_DATA
+        return Data(data=block[:end], more_data=True)
+
+    def _is_too_much(self, size: int) -> bool:
+        return self.max_form_memory_size is not None and size > self.max_form_memory_size
+
+    def _end_of_data(self, block: bytes) -> int:
+        """Where a delimiter may begin whose rest has not come yet; the block's end if nowhere."""
+        first = max(0, len(block) - self._longest_partial)
+        line_feed, carriage_return = block.rfind(b"\n", first), block.rfind(b"\r", first)
+        return min(end if end >= 0 else len(block) for end in (line_feed, carriage_return))
+
+
+def is_supported() -> bool:
+    """Whether the installed werkzeug has the decoder that this one was compared with.
+
+    3.1.4 changed which bytes at the end of a block are retained; 3.2 may do so again.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version("werkzeug"))[:3])
+    return (3, 1, 4) <= numbers < (3, 2)
