@@ -1,0 +1,129 @@
+"""Fixtures for the tests that run real servers, and the log of those in a failure's report."""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from http_client import Part, content
+from live_server import Certificate, Gunicorn, LiveServer, descriptors, wait_until
+
+OLDEST = Path(__file__).parent.parent / ".venv-oldest" / "bin" / "python"
+
+# Every threshold of the package far below the sizes of the tests' bodies.
+SMALL_THRESHOLDS = {
+    "COOPERATIVE_UPLOAD_SMALL_BODY_BYTES": "0",
+    "COOPERATIVE_UPLOAD_SPOOL_MEMORY_BYTES": "1000",
+    "COOPERATIVE_UPLOAD_SPOOL_BATCH_BYTES": "4096",
+    "COOPERATIVE_UPLOAD_SLICE_MS": "0.05",
+}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the running servers wrote, below a failure."""
+    report = yield
+    if report.failed:
+        for server in LiveServer.running:
+            report.sections.append((f"log of {server.directory.name}", server.log_tail()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def newest() -> Gunicorn:
+    """The gunicorn of the environment that runs the tests."""
+    return Gunicorn(Path(sys.executable))
+
+
+@pytest.fixture(scope="session", params=["newest", "oldest"])
+def gunicorn(request: pytest.FixtureRequest, newest: Gunicorn) -> Gunicorn:
+    """The newest gunicorn, and the oldest supported one with the oldest gevent and werkzeug."""
+    if request.param == "newest":
+        return newest
+    if not OLDEST.exists():
+        pytest.fail("there is no .venv-oldest with the oldest versions: `make test` builds it")
+    return Gunicorn(OLDEST)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for localhost."""
+    authority = trustme.CA()
+    tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    chain = tmp_path_factory.mktemp("certificate") / "localhost.pem"
+    authority.issue_cert(
+        "localhost", not_after=tomorrow
+    ).private_key_and_cert_chain_pem.write_to_path(str(chain))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return Certificate(chain, context)
+
+
+class SharedServer:
+    """A server for many tests, each of which has to leave it as it was."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.server = server
+        (self._worker,) = server.workers()
+        # Some descriptors are made at the first use: of the loop's thread signal, for one.
+        with server.connect() as connection:
+            connection.post_form("/form", Part("file", content(2 << 20), "f")).json()
+        self._descriptors = wait_until(self._settled, "the first upload's spool to be freed")
+
+    @contextmanager
+    def left_as_it_was(self) -> Iterator[LiveServer]:
+        log_before = len(self.server.log())
+        yield self.server
+        wait_until(self._is_idle, "descriptors and spools are freed")
+        assert "Traceback" not in self.server.log()[log_before:]
+        assert self.server.workers() == [self._worker]
+
+    def _settled(self) -> int:
+        open_now = descriptors(self._worker)
+        sockets = [path for path in open_now if path.startswith("socket:")]
+        spools = self.server.spooled_descriptors(self._worker)
+        # The listening socket alone is left once the connection above is closed.
+        return 0 if spools or len(sockets) > 1 else len(open_now)
+
+    def _is_idle(self) -> bool:
+        spooled = self.server.spooled_names()
+        return not spooled and len(descriptors(self._worker)) == self._descriptors
+
+
+@pytest.fixture(scope="session")
+def default_server(gunicorn: Gunicorn) -> Iterator[SharedServer]:
+    with LiveServer(gunicorn) as server:
+        yield SharedServer(server)
+
+
+@pytest.fixture(scope="session")
+def small_thresholds_server(gunicorn: Gunicorn) -> Iterator[SharedServer]:
+    with LiveServer(gunicorn, environment=SMALL_THRESHOLDS) as server:
+        yield SharedServer(server)
+
+
+@pytest.fixture
+def server(default_server: SharedServer) -> Iterator[LiveServer]:
+    """A server with default settings, shared; no test may leave a trace on it."""
+    with default_server.left_as_it_was() as server:
+        yield server
+
+
+@pytest.fixture(params=["defaults", "small thresholds"])
+def any_server(
+    request: pytest.FixtureRequest,
+    default_server: SharedServer,
+    small_thresholds_server: SharedServer,
+) -> Iterator[LiveServer]:
+    """As `server`, with default settings and with settings far below the tests' sizes."""
+    shared = default_server if request.param == "defaults" else small_thresholds_server
+    with shared.left_as_it_was() as server:
+        yield server
