@@ -159,8 +159,9 @@ class CooperativeInput(BlockReader):
 
     read, readline, readlines and iteration are those of PEP 3333, and exact: read(n) returns
     fewer than n bytes only at the end of the body. All of them raise IncompleteBody (or another
-    BodyError of the source) where the body is not what the client announced. There is no
-    readinto: werkzeug would then take another path than over gunicorn's own body.
+    BodyError of the source) where the body is not what the client announced, and after a read
+    that was broken off by a gevent.Timeout or a kill. There is no readinto: werkzeug would then
+    take another path than over gunicorn's own body.
     """
 
     def __init__(
@@ -225,6 +226,11 @@ class CooperativeInput(BlockReader):
         except OSError as error:
             self._error = IncompleteBody(self._received, self._content_length)
             raise self._error from error
+        except BaseException:
+            # A time-out, a kill, a fault of the source. What this read had received is lost with
+            # it, and a decoder that was broken off reports the end when it is asked again.
+            self._error = IncompleteBody(self._received, self._content_length)
+            raise
         self._received += len(block)
         self._ended = not block or self._received == self._content_length
         return block
