@@ -2,7 +2,11 @@
 
 import sys
 
-from loadtest.cli import main
-
 if __name__ == "__main__":  # the measuring processes import this module too, under another name
+    try:
+        from loadtest.cli import main
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"loadtest: the Python package {error.name} is missing: pip install -e '.[loadtest]'"
+        )
     sys.exit(main())

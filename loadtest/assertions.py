@@ -2,7 +2,8 @@
 
 Each assertion is `[server.]metric[@uploads] comparison value`. Without a server it is about the
 last one named; without a number of uploads it must hold for each of them (the idle server counts
-only with `@0`). Durations have a unit (25ms); `ratio` is the speed in relation to the first server's.
+only with `@0`). Durations have a unit (25ms); `ratio` is the speed in relation to that of
+the first server.
 """
 
 from __future__ import annotations

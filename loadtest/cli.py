@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from loadtest import (
     bodies,
     environment,
+    interrupts,
     nginx,
     report_json,
     report_text,
@@ -32,29 +33,29 @@ from loadtest.statistics import Row, make_rows
 from loadtest.units import parse_seconds, parse_size
 
 T = TypeVar("T")
-INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the load test; the exit status is that of errors.py."""
     options = vars(parser().parse_args(arguments))
+    interrupts.install()
     given = sys.argv[1:] if arguments is None else arguments
     command = " ".join(["python -m loadtest", *map(shlex.quote, given)])
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
     console = Console(stderr=True)
     try:
         return _run(options, command, console)
     except LoadTestError as error:
         console.print(f"loadtest: {error}", highlight=False, markup=False, soft_wrap=True)
         return error.status
-    except KeyboardInterrupt:
-        console.print("loadtest: interrupted; nothing is left running.", highlight=False)
-        return INTERRUPTED
-
-
-def _end(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # unwinds, so that everything that was started is ended
+    except OSError as error:
+        # Of our own files: the network's and the servers' errors are faults with a sentence.
+        where = f"{error.filename}: " if error.filename else ""
+        console.print(f"loadtest: {where}{error.strerror}.", highlight=False, markup=False)
+        return LoadTestError.status
+    except interrupts.Interrupted as error:
+        name = signal.Signals(error.number).name
+        console.print(f"loadtest: ended by {name}; nothing is left running.", highlight=False)
+        return 128 + error.number
 
 
 def _run(options: dict[str, Any], command: str, console: Console) -> int:

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Any, Generic, TypeVar
 
 from loadtest.errors import LoadTestError
+from loadtest.interrupts import held
 
 R = TypeVar("R")
 
@@ -97,7 +98,6 @@ class Station:
 
 
 def _child(task: Callable[[Any, Station], Any], job: Any, pipe: Pipe) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     with contextlib.suppress(EOFError, BrokenPipeError):  # the parent is gone
         try:
             pipe.send(Result(task(job, Station(pipe))))
@@ -122,19 +122,26 @@ class Member(Generic[R]):
         self._process = context.Process(
             target=_child, args=(task, job, theirs), name=name, daemon=True
         )
-        self._process.start()
+        # Ctrl-C reaches every process of the terminal: this one inherits that it is blocked, and
+        # is ended by us.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
 
     def __enter__(self) -> Member[R]:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.terminate()
-        self._process.join(END_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self.pipe.close()
+        with held():
+            self._process.terminate()
+            self._process.join(END_SECONDS)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+            self.pipe.close()
 
     def wait_ready(self) -> None:
         if not self.pipe.poll(START_SECONDS):

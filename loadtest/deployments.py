@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from loadtest.certificates import Certificate, make_certificate
 from loadtest.connection import Address
 from loadtest.errors import LoadTestError, UsageError
+from loadtest.interrupts import held
 from loadtest.nginx import nginx_command
 from loadtest.processes import ServerProcess, claim_port, get_status
 from loadtest.servers import Launch, Server, find_server
@@ -88,7 +89,8 @@ class Deployer:
             protocol="http2" if self._settings.http2 else "http1",
         )
         backend = address if not proxy else Address(HOST, behind, HOST)
-        process = stack.enter_context(self._process(server.name, server.command(launch)))
+        with held():
+            process = stack.enter_context(self._process(server.name, server.command(launch)))
         process.wait_ready(backend, self._settings.ping_path)
         if proxy is None:
             return Running(address, (process,))
@@ -101,7 +103,8 @@ class Deployer:
             certificate=certificate,
             http2=self._settings.http2,
         )
-        front = stack.enter_context(self._process(f"nginx before {server.name}", line))
+        with held():
+            front = stack.enter_context(self._process(f"nginx before {server.name}", line))
         front.wait_ready(address, self._settings.ping_path)
         return Running(address, (process, front))
 

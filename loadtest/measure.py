@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from loadtest import crew, probes, uploads
+from loadtest.errors import LoadTestError
+from loadtest.interrupts import held
 from loadtest.processes import ServerProcess
 from loadtest.resources import Watch, machine_cpu_seconds
 from loadtest.statistics import Cost, Measurement, latency_of
@@ -27,6 +29,7 @@ R = TypeVar("R")
 
 LEAD = 0.5  # seconds of probes before the first upload
 TICK = 0.1  # seconds between two looks at the server
+PATIENCE = 10.0  # seconds that a process may be over its own bound
 AGREE = 0.2  # seconds that the processes get to hear when to begin
 
 
@@ -42,6 +45,11 @@ class Scenario:
     @property
     def clients(self) -> int:
         return self.upload.clients if self.upload else 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take at most, by the bounds of its two processes."""
+        return (self.upload.seconds if self.upload else self.idle_seconds) + self.probe.drain
 
 
 @dataclass(frozen=True)
@@ -61,10 +69,13 @@ def measure(
 ) -> Measurement:
     """Run `scenario` against a server that is ready; `processes` is empty if it is not ours."""
     with contextlib.ExitStack() as stack:
-        prober = stack.enter_context(crew.Member("probes", probes.run, scenario.probe))
         uploader = None
-        if scenario.upload:
-            uploader = stack.enter_context(crew.Member("uploads", uploads.run, scenario.upload))
+        with held():
+            prober = stack.enter_context(crew.Member("probes", probes.run, scenario.probe))
+            if scenario.upload:
+                member = crew.Member("uploads", uploads.run, scenario.upload)
+                uploader = stack.enter_context(member)
+        if uploader:
             uploader.wait_ready()
         prober.wait_ready()
         return _Run(scenario, processes, prober, uploader, report).run()
@@ -119,7 +130,6 @@ class _Run:
             probes=tuple(_probe_since(self._start, probe) for probe in probed.probes),
             uploads=tuple(_upload_since(self._start, upload) for upload in uploaded.uploads),
             window=(window[0] - self._start, window[1] - self._start),
-            file_size=uploaded.file_size,
             cost=Cost(cpu, idle_memory, self._watch.peak_memory) if self._watch else None,
             client_load=uploaded.cpu_seconds / max(window[1] - window[0], 1e-9),
             foreign_load=max(0.0, foreign / elapsed),
@@ -134,12 +144,14 @@ class _Run:
 
     def _wait_for(self, member: crew.Member[R]) -> R:
         """Listen to all processes until this one has its result."""
-        while True:
+        patience = self._start + LEAD + self._scenario.seconds + PATIENCE
+        while time.perf_counter() < patience:
             for message in self._messages(member):
                 if isinstance(message, crew.Result):
                     result: R = message.value
                     return result
             self._look()
+        raise LoadTestError(f"The process that {member.name} did not come to its end.")
 
     def _wait_until(self, at: float) -> None:
         while time.perf_counter() < at:
@@ -205,7 +217,7 @@ class Speed:
         return (count - before) / 1e6 / (now - then) if now > then else 0.0
 
 
-NO_UPLOADS = uploads.UploadResult((), 0, 0.0)
+NO_UPLOADS = uploads.UploadResult((), 0.0)
 
 
 def _probe_since(start: float, probe: probes.Probe) -> probes.Probe:

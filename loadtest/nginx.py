@@ -18,7 +18,7 @@ KINDS = ("nginx", "nginx-unbuffered")
 CONFIGURATION = """\
 daemon off;
 {user}
-worker_processes 1;
+worker_processes auto;
 pid {directory}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 4096; }}

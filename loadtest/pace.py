@@ -3,7 +3,7 @@
 full        as fast as the server takes it
 5MB/s       that many bytes a second, evenly
 stall       half of the body at full speed, then silence for 5 s, then the rest
-trickle     1 KiB ten times a second
+trickle     1 KiB ten times a second, of a body that takes 10 s so
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from loadtest.units import parse_size
 STALL_SECONDS = 5.0  # longer than a retransmission, shorter than a server's usual 30 s timeout
 TRICKLE_BLOCK = 1024  # bytes
 TRICKLE_INTERVAL = 0.1  # seconds
+TRICKLE_SIZE = 100 * 1024  # bytes of content
 STEADY_INTERVAL = 0.01  # seconds between two sends of a client with a given speed
 UNLIMITED = 1 << 62
 
@@ -76,6 +77,11 @@ class Stall:
 
     def next_time(self, elapsed: float, sent: int) -> float:
         return elapsed if self.until is None else self.until
+
+
+def size_at(speed: str, size: int) -> int:
+    """What a client of `speed` sends where one at full speed sends `size` bytes."""
+    return min(size, TRICKLE_SIZE) if speed == "trickle" else size
 
 
 def make_pace(speed: str, length: int) -> Pace:

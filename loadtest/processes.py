@@ -19,6 +19,7 @@ from pathlib import Path
 
 from loadtest.connection import Address
 from loadtest.errors import LoadTestError, with_log
+from loadtest.interrupts import held
 
 READY_SECONDS = 30.0  # generous: a first import on a cold disk takes seconds
 END_SECONDS = 3.0  # between asking and killing
@@ -80,11 +81,12 @@ class ServerProcess:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_SECONDS)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
+        with held():
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
+            self._signal(signal.SIGKILL)
+            self._process.wait()
 
     @property
     def pid(self) -> int:

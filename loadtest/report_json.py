@@ -46,7 +46,6 @@ def _measurement(run: Measurement) -> dict[str, Any]:
         "server": run.server,
         "clients": run.clients,
         "window": run.window,
-        "file_size": run.file_size,
         "cost": asdict(run.cost) if run.cost else None,
         "client_load": run.client_load,
         "foreign_load": run.foreign_load,

@@ -122,7 +122,8 @@ def verdict(rows: Sequence[Row]) -> str:
     """One sentence about the first server and the last."""
     comparison = compare(rows)
     if comparison is None:
-        worst = max((row for row in rows), key=lambda row: row.worst)
+        loaded = [row for row in rows if row.clients]
+        worst = max(loaded or rows, key=lambda row: row.worst)
         beside = f"beside {worst.clients} uploads" if worst.clients else "with nothing else to do"
         return f"Worst request {format_seconds(worst.worst)} on {worst.server}, {beside}."
     return (

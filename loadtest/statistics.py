@@ -71,7 +71,6 @@ class Measurement:
     probes: tuple[Probe, ...]
     uploads: tuple[Upload, ...]
     window: tuple[float, float]
-    file_size: int
     cost: Cost | None
     client_load: float
     foreign_load: float
@@ -89,7 +88,7 @@ class Measurement:
     @property
     def content_bytes(self) -> int:
         """Bytes of content of the uploads that went well."""
-        return self.file_size * sum(upload.outcome == "ok" for upload in self.uploads)
+        return sum(upload.content for upload in self.uploads if upload.outcome == "ok")
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from loadtest import closed_loop, crew
 from loadtest.connection import Address
+from loadtest.interrupts import held
 
 TURN_SECONDS = 1.0
 
@@ -44,7 +46,9 @@ def measure(
         order = list(addresses) if pair % 2 == 0 else list(reversed(addresses))
         for name in order:
             job = closed_loop.LoopJob(addresses[name], path, headers, TURN_SECONDS)
-            with crew.Member("asks", closed_loop.run, job) as member:
+            with ExitStack() as stack:
+                with held():
+                    member = stack.enter_context(crew.Member("asks", closed_loop.run, job))
                 member.wait_ready()
                 member.go(time.perf_counter())
                 message = member.take()

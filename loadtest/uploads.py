@@ -19,7 +19,7 @@ from loadtest.bodies import Body, make_body, random_block
 from loadtest.connection import Address, Connection
 from loadtest.crew import Station
 from loadtest.http1 import Exchange, ProtocolError, Request
-from loadtest.pace import Pace, make_pace
+from loadtest.pace import Pace, make_pace, size_at
 
 REPORT_SECONDS = 0.1
 
@@ -48,13 +48,17 @@ class UploadJob:
 
 @dataclass(frozen=True)
 class Upload:
-    """One upload, as it went. Times in seconds of the common clock; `sent` in bytes of body."""
+    """One upload, as it went. Times in seconds of the common clock.
+
+    `sent` and `length` are bytes of body, `content` bytes of the file or files in it.
+    """
 
     client: int
     start: float
     end: float
     sent: int
     length: int
+    content: int
     outcome: str  # "ok", or a clause that says what went wrong
     status: int = 0
 
@@ -72,20 +76,29 @@ class UploadResult:
     """All uploads, and what they cost the client."""
 
     uploads: tuple[Upload, ...]
-    file_size: int  # bytes of content of each upload
     cpu_seconds: float
 
 
 def run(job: UploadJob, station: Station) -> UploadResult:
     """The process's task."""
-    body = make_body(job.kind, job.size, block=random_block(job.seed), field=job.field)
-    if job.verify_sha256:
-        _ = body.sha256  # slow: before the clock starts
-    fleet = _Fleet(job, body)
+    fleet = _Fleet(job, make_bodies(job))
     cpu_before = time.process_time()
     start = station.wait_for_go()
     fleet.run(start, station)
-    return UploadResult(tuple(fleet.uploads), body.file_size, time.process_time() - cpu_before)
+    return UploadResult(tuple(fleet.uploads), time.process_time() - cpu_before)
+
+
+def make_bodies(job: UploadJob) -> dict[str, Body]:
+    """The body that a client of each speed sends."""
+    block = random_block(job.seed)
+    bodies = {
+        speed: make_body(job.kind, size_at(speed, job.size), block=block, field=job.field)
+        for speed in job.speeds
+    }
+    if job.verify_sha256:
+        for body in bodies.values():
+            _ = body.sha256  # slow: before the clock starts
+    return bodies
 
 
 def judge(status: int, answer: bytes, body: Body, *, verify_sha256: bool) -> str:
@@ -107,9 +120,12 @@ def judge(status: int, answer: bytes, body: Body, *, verify_sha256: bool) -> str
 class _Client:
     """One client and its upload in progress."""
 
-    def __init__(self, index: int, speed: str, requests: int) -> None:
+    def __init__(self, index: int, speed: str, request: Request, requests: int) -> None:
+        assert request.body is not None
         self.index = index
         self.speed = speed
+        self.request = request
+        self.body: Body = request.body
         self.left = requests
         self.connection: Connection | None = None
         self.exchange: Exchange | None = None
@@ -121,19 +137,24 @@ class _Client:
 class _Fleet:
     """All clients and their selector."""
 
-    def __init__(self, job: UploadJob, body: Body) -> None:
+    def __init__(self, job: UploadJob, bodies: dict[str, Body]) -> None:
         self._job = job
-        self._body = body
-        self._request = Request(job.method, job.target, job.address.authority, job.headers, body)
         self._context: ssl.SSLContext | None = job.address.client_context()
         self._selector = selectors.DefaultSelector()
         self._wakeups: list[tuple[float, int]] = []
-        self._clients = [
-            _Client(i, job.speeds[i % len(job.speeds)], job.requests) for i in range(job.clients)
-        ]
+        self._clients = [self._client(index, bodies) for index in range(job.clients)]
         self._open = 0
         self.sent = 0
         self.uploads: list[Upload] = []
+
+    def _client(self, index: int, bodies: dict[str, Body]) -> _Client:
+        job = self._job
+        speed = job.speeds[index % len(job.speeds)]
+        request = Request(
+            job.method, job.target, job.address.authority, job.headers, bodies[speed]
+        )
+        # A slow client has its hands full with one small body.
+        return _Client(index, speed, request, job.requests if speed == "full" else 1)
 
     def run(self, start: float, station: Station) -> None:
         deadline = start + self._job.seconds
@@ -158,8 +179,8 @@ class _Fleet:
     def _begin(self, client: _Client) -> None:
         """Start the next request of `client`, on its connection if it has one."""
         client.left -= 1
-        client.exchange = Exchange(self._request)
-        client.pace = make_pace(client.speed, self._body.length)
+        client.exchange = Exchange(client.request)
+        client.pace = make_pace(client.speed, client.body.length)
         client.start = time.perf_counter()
         if client.connection is None:
             client.connection = Connection(self._job.address, self._context)
@@ -227,8 +248,8 @@ class _Fleet:
     def _answered(self, client: _Client, exchange: Exchange) -> None:
         assert exchange.answer is not None
         status, answer = exchange.answer.status, exchange.answer.body
-        outcome = judge(status, answer, self._body, verify_sha256=self._job.verify_sha256)
-        if outcome == "ok" and exchange.body_sent < self._body.length:
+        outcome = judge(status, answer, client.body, verify_sha256=self._job.verify_sha256)
+        if outcome == "ok" and exchange.body_sent < client.body.length:
             outcome = f"answered {status} before it was sent"
         self._end(client, outcome, status, reusable=exchange.reusable)
 
@@ -243,7 +264,8 @@ class _Fleet:
                 client.start,
                 time.perf_counter(),
                 client.exchange.body_sent,
-                self._body.length,
+                client.body.length,
+                client.body.file_size,
                 outcome,
                 status,
             )
