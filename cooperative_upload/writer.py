@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import gevent
 from gevent.hub import Hub
+from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
 from .scheduler import current_hub
@@ -22,9 +23,8 @@ from .settings import UploadSettings
 
 _ATTRIBUTE = "cooperative_upload_writer"
 
-# Seconds after which an idle thread ends: longer than the pauses within an upload, and short
-# enough that the threads of a hub that is gone do not stay.
-_IDLE_SECONDS = 10
+# Native also where gevent has patched the threading modules: it ends with its thread.
+_of_this_thread: Any = get_original("_thread", "_local")()
 
 
 class Job(Protocol):
@@ -70,13 +70,27 @@ class ThreadWriter:
     """The writing threads of one hub."""
 
     def __init__(self, hub: Hub, threads: int) -> None:
-        self._pool = ThreadPool(threads, hub, idle_task_timeout=_IDLE_SECONDS)
+        # Without idle_task_timeout: before gevent 26.9 a call that was handed over in the moment
+        # in which a thread gave up waiting was never made.
+        self._pool = ThreadPool(threads, hub)
+        _of_this_thread.guard = _EndOfThread(self._pool)
 
     def start(self, function: Callable[..., Any], *args: Any) -> Job:
         return _ThreadJob(self._pool.spawn(_outcome, function, args))
 
     def start_soon(self, function: Callable[..., object], *args: Any) -> None:
         gevent.spawn(self._pool.spawn, function, *args)
+
+
+class _EndOfThread:
+    """Ends the threads of a pool together with the thread of its hub, which they outlive else."""
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self._pool: Any = pool
+
+    def __del__(self) -> None:
+        for _ in range(self._pool.size):
+            self._pool.task_queue.put(None)  # what kill() does, but safe in a dying thread
 
 
 class _FinishedJob:
