@@ -25,6 +25,7 @@ FLOORS = [
     "disk_file",
     "spool",
     "body",
+    "multipart",
     "werkzeug_patch",
     "worker",
     "__init__",
