@@ -114,7 +114,10 @@ class Spool(BlockReader, io.BufferedIOBase):
     def write(self, data: Any, /) -> int:
         """Write at the position. Keeps a bytes object by reference, and copies any other."""
         self._go_to(self.tell())
-        block = data if type(data) is bytes else bytes(data)
+        # memoryview refuses what has no bytes: bytes(5) would be five zeros.
+        block = data if type(data) is bytes else bytes(memoryview(data))
+        if not block:  # does not move the end, also from a position behind it
+            return 0
         end = self._next + len(block)
         if end > self._settings.spool_memory_bytes:
             self.rollover()
@@ -202,8 +205,6 @@ class Spool(BlockReader, io.BufferedIOBase):
         return data
 
     def _collect(self, block: bytes) -> None:
-        if not block:
-            return
         if self._batch and self._next != self._batch_start + self._batch_bytes:
             self._start_batch()
         if not self._batch:
@@ -263,7 +264,10 @@ class Spool(BlockReader, io.BufferedIOBase):
 
 @contextlib.contextmanager
 def spools_closed_at_the_end() -> Iterator[None]:
-    """Close all spools that are made within the block, or within greenlets it spawns."""
+    """Close all spools that the current greenlet makes within the block.
+
+    Those of greenlets that it spawns are theirs: such a greenlet may outlive the request.
+    """
     spools: set[Spool] = set()
     token = _spools_of_request.set(spools)
     try:
