@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, abort, jsonify, request
 
 BLOCK = 64 * 1024  # bytes per read
 
@@ -35,6 +35,8 @@ def ping() -> str:
 def upload() -> Response:
     """Receive the files of a form's field `file`; say how large they are."""
     streams = [file.stream for file in request.files.getlist("file")]
+    if not streams:
+        abort(400, "the form has no file in its field `file`")
     answer: dict[str, object] = {"size": sum(stream.seek(0, os.SEEK_END) for stream in streams)}
     if "sha256" in request.args:
         answer["sha256"] = _sha256(streams)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadtest.errors import UsageError
+from loadtest.report_text import count_uploads
 from loadtest.statistics import Row
 from loadtest.units import format_seconds, parse_seconds
 
@@ -92,7 +93,7 @@ def check(assertions: Sequence[Assertion], rows: Sequence[Row]) -> list[str]:
             if not COMPARISONS[assertion.comparison](value, assertion.value):
                 failures.append(
                     f"{assertion.text} does not hold: {_show(assertion.metric, value)} on "
-                    f"{server} with {row.clients} uploads."
+                    f"{server} with {count_uploads(row.clients)}."
                 )
     return failures
 

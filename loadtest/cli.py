@@ -119,20 +119,20 @@ def _write(
     if options["json"]:
         verdict = report_text.verdict(rows)
         content = report_json.render(results.settings, facts, rows, runs, verdict, notes)
-        _replace(options["json"], content.encode())
+        replace(options["json"], content.encode())
     if options["html"]:
         from loadtest import report_html  # matplotlib takes a second to import
 
         page = report_html.render(runs, rows, command=command, sentences=notes, facts=facts)
-        _replace(options["html"], page.encode())
+        replace(options["html"], page.encode())
         print(f"\nReport: {options['html']}")
     if options["png"]:
         from loadtest import figures
 
-        _replace(options["png"], figures.to_png(figures.timeline(runs, figures.WIDE)))
+        replace(options["png"], figures.to_png(figures.timeline(runs, figures.WIDE)))
 
 
-def _replace(file: Path, content: bytes) -> None:
+def replace(file: Path, content: bytes) -> None:
     partial = file.with_name(file.name + ".partial")
     try:
         partial.write_bytes(content)

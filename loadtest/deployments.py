@@ -125,7 +125,8 @@ def parse_url(url: str, *, insecure: bool = False, http2: bool = False) -> Addre
     """The one host that may be contacted, resolved once. Raises UsageError."""
     parts = urlsplit(url)
     try:
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        usual = {"http": 80, "https": 443}[parts.scheme]
+        port = parts.port or usual
     except (KeyError, ValueError):
         raise UsageError(f"{url!r} is no URL of the form http://host:port.") from None
     if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:

@@ -49,7 +49,8 @@ class Steady:
         self.interval = interval
 
     def allowance(self, elapsed: float, sent: int) -> int:
-        due = (math.floor(elapsed / self.interval) + 1) * self.block
+        # The small term: at the time that next_time() gave, the next block must be due.
+        due = (math.floor(elapsed / self.interval + 1e-6) + 1) * self.block
         return max(0, due - sent)
 
     def next_time(self, elapsed: float, sent: int) -> float:

@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from loadtest.report_text import count_uploads
 from loadtest.session import Moment
 from loadtest.units import format_seconds
 
@@ -65,6 +66,5 @@ class Display:
 def describe(moment: Moment) -> str:
     if not moment.number:
         return f"how fast is this machine? ({moment.server})"
-    what = f"{moment.clients} uploads" if moment.clients != 1 else "1 upload"
-    what = what if moment.clients else "idle"
+    what = count_uploads(moment.clients) if moment.clients else "idle"
     return f"{moment.number}/{moment.steps} {moment.server}, {what}"

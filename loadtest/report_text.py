@@ -114,17 +114,27 @@ def tax_markdown(found: Sequence[Tax]) -> str:
     )
 
 
+def count_uploads(clients: int) -> str:
+    return f"{clients or 'no'} upload{'' if clients == 1 else 's'}"
+
+
 def _optional(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
 def verdict(rows: Sequence[Row]) -> str:
     """One sentence about the first server and the last."""
+    if not all(row.requests for row in rows):
+        return "Nothing can be said: the uploads were over before a small request was due."
     comparison = compare(rows)
     if comparison is None:
         loaded = [row for row in rows if row.clients]
         worst = max(loaded or rows, key=lambda row: row.worst)
-        beside = f"beside {worst.clients} uploads" if worst.clients else "with nothing else to do"
+        beside = (
+            f"beside {count_uploads(worst.clients)}"
+            if worst.clients
+            else "with nothing else to do"
+        )
         return f"Worst request {format_seconds(worst.worst)} on {worst.server}, {beside}."
     return (
         f"Worst request {format_seconds(comparison.baseline_worst)} on {comparison.baseline}, "
@@ -141,7 +151,7 @@ def _speed(comparison: Comparison) -> str:
 def by_connection(rows: Sequence[Row]) -> list[str]:
     """p50 / p99 / max apart for the two kinds of connections, where both were used."""
     return [
-        f"{row.server}, {row.clients or 'no'} uploads: "
+        f"{row.server}, {count_uploads(row.clients)}: "
         + "; ".join(
             f"{kind} {format_ms(latency.p50)} / {format_ms(latency.p99)} / "
             f"{format_ms(latency.max)}"
@@ -156,7 +166,7 @@ def notes(measurements: Sequence[Measurement]) -> list[str]:
     """What a reader must know before believing the figures."""
     found = []
     for run in measurements:
-        where = f"{run.server} with {run.clients} uploads"
+        where = f"{run.server} with {count_uploads(run.clients)}"
         if run.client_load > BUSY:
             found.append(
                 f"{where}: the upload client was the bottleneck ({run.client_load:.0%} of a "

@@ -1,0 +1,1 @@
+"""Small applications to run, to read and to copy from."""
