@@ -72,11 +72,47 @@ def give_name(descriptor: int, path: str, *, fsync: bool) -> None:
     What open(path, "wb") does to names and modes is done here too: a symbolic link is followed,
     a new file has its mode from the umask, an existing one keeps its mode and, where this
     process may give it away, its owner. Raises OSError where that can't be done by a link: the
-    path is on another file system, or names something that is no regular file.
+    path is on another file system, names something that is no regular file, or lies in a
+    directory whose new files get another group than this file has.
     """
-    target = os.path.realpath(path)
+    target = _followed(path)
+    if os.path.exists(target):
+        if not _is_replaceable(target):
+            raise OSError(errno.EXDEV, "can't be replaced by a link", path)
+    elif not _has_group_for(descriptor, os.path.dirname(target)):
+        raise OSError(errno.EXDEV, "a link would have another group than a new file", path)
+    _put_in_place(descriptor, target, fsync=fsync)
+
+
+@contextlib.contextmanager
+def whole_or_not_at_all(path: str, *, fsync: bool) -> Iterator[int]:
+    """A descriptor to write the new content of `path` to; it is put in place at the end.
+
+    If the block raises, `path` stays as it was. A path that can't be replaced is opened and
+    written to as it stands, or open() says what is wrong with it.
+    """
+    target = _followed(path)
     if os.path.exists(target) and not _is_replaceable(target):
-        raise OSError(errno.EXDEV, "can't be replaced by a link", path)
+        with open(target, "wb", buffering=0) as in_place:
+            yield in_place.fileno()
+            if fsync and os.path.isfile(target):  # a device or a pipe can't be synced
+                os.fsync(in_place.fileno())
+        return
+    directory = os.path.dirname(target)
+    descriptor = _open_tmpfile(directory)
+    if descriptor is None:
+        with _replacing(target, fsync=fsync) as descriptor:
+            yield descriptor
+        return
+    try:
+        yield descriptor
+        _put_in_place(descriptor, target, fsync=fsync)
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(descriptor: int, target: str, *, fsync: bool) -> None:
+    """Link an unnamed file to `target`, in the place of what is there."""
     _take_over_mode(descriptor, target)
     if fsync:
         os.fsync(descriptor)
@@ -88,31 +124,6 @@ def give_name(descriptor: int, path: str, *, fsync: bool) -> None:
         _replace(temporary, target)
     if fsync:
         _fsync_directory(os.path.dirname(target))
-
-
-@contextlib.contextmanager
-def whole_or_not_at_all(path: str, *, fsync: bool) -> Iterator[int]:
-    """A descriptor to write the new content of `path` to; it is put in place at the end.
-
-    If the block raises, `path` stays as it was. A path that can't be replaced is opened and
-    written to as it stands, or open() says what is wrong with it.
-    """
-    target = os.path.realpath(path)
-    if os.path.exists(target) and not _is_replaceable(target):
-        with open(target, "wb", buffering=0) as in_place:
-            yield in_place.fileno()
-        return
-    directory = os.path.dirname(target)
-    descriptor = _open_tmpfile(directory)
-    if descriptor is None:
-        with _replacing(target, fsync=fsync) as descriptor:
-            yield descriptor
-        return
-    try:
-        yield descriptor
-        give_name(descriptor, target, fsync=fsync)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -145,6 +156,21 @@ def _open_tmpfile(directory: str) -> int | None:
         if error.errno in _NO_UNNAMED_FILES:
             return None
         raise
+
+
+def _followed(path: str) -> str:
+    """The absolute path, behind all symbolic links, of what open(path, "wb") would open."""
+    if path.endswith(os.sep):  # which realpath() would take off
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return os.path.realpath(path)
+
+
+def _has_group_for(descriptor: int, directory: str) -> bool:
+    """Whether the file has the group that a new file in `directory` gets."""
+    status = os.stat(directory)
+    inherits = status.st_mode & stat.S_ISGID
+    group = status.st_gid if inherits else os.getegid()
+    return os.fstat(descriptor).st_gid == group
 
 
 def _is_replaceable(target: str) -> bool:

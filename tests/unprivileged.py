@@ -13,6 +13,9 @@ from pathlib import Path
 
 NOBODY = 65534
 
+# Asked for at once: tests set another one, which others can't look into.
+_PUBLIC = tempfile.gettempdir()
+
 # Everything is imported before the rights are dropped: a library below root's home directory
 # can't be read afterwards.
 _PRELUDE = f"""
@@ -44,7 +47,7 @@ def give_to_nobody(path: Path) -> None:
 @contextlib.contextmanager
 def open_directory() -> Iterator[Path]:
     """A temporary directory that other users can look into, unlike pytest's tmp_path."""
-    path = Path(tempfile.mkdtemp(prefix="cooperative-upload-"))
+    path = Path(tempfile.mkdtemp(prefix="cooperative-upload-", dir=_PUBLIC))
     try:
         path.chmod(0o755)
         give_to_nobody(path)

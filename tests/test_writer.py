@@ -1,0 +1,254 @@
+"""Writer: calls that may block, made by threads of their own while the loop goes on."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import psutil
+import pytest
+from disk import busy_disk
+from gevent.hub import get_hub
+from greenlets import DEADLINE, hub_writer, in_greenlet, join, spinning, wait_until
+
+from cooperative_upload.settings import UploadSettings
+from cooperative_upload.writer import DirectWriter, ThreadWriter, current_writer
+
+SETTINGS = UploadSettings()
+
+
+@pytest.fixture(autouse=True)
+def own_writer() -> Iterator[None]:
+    """A new writer for each test."""
+    with hub_writer():
+        yield
+
+
+def fails() -> None:
+    raise ZeroDivisionError("no such number")
+
+
+# What both kinds do.
+
+
+@pytest.fixture(params=["greenlet", "no hub"])
+def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Any]], Any]:
+    """Runs a function where threads write, or where it is done at once."""
+    return in_greenlet if request.param == "greenlet" else lambda function: function()
+
+
+def test_a_job_gives_its_result(run: Callable[[Callable[[], Any]], Any]) -> None:
+    """As often as one asks; it is done then."""
+
+    def test() -> None:
+        job = current_writer(SETTINGS).start(divmod, 17, 5)
+        assert job.result() == (3, 2)
+        assert job.done
+        assert job.result() == (3, 2)
+
+    run(test)
+
+
+def test_a_job_raises_its_error(
+    run: Callable[[Callable[[], Any]], Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where the result is asked for, with the class and the text, and printed nowhere."""
+
+    def test() -> None:
+        job = current_writer(SETTINGS).start(fails)
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError, match="no such number"):
+                job.result()
+
+    run(test)
+    assert capfd.readouterr().err == ""
+
+
+def test_start_soon(run: Callable[[Callable[[], Any]], Any]) -> None:
+    """The call is made, and nobody waits for it."""
+    made = threading.Event()
+    run(lambda: current_writer(SETTINGS).start_soon(made.set))
+    wait_until(made.is_set)
+
+
+# Which.
+
+
+def test_without_a_hub_the_work_is_done_at_once() -> None:
+    """In this thread; a plain thread gets no hub of it."""
+    seen: list[Any] = []
+
+    def plain() -> None:
+        chosen = current_writer(SETTINGS)
+        chosen.start_soon(lambda: seen.append(threading.get_ident()))
+        job = chosen.start(threading.get_ident)
+        assert job.done
+        seen.extend([job.result(), type(chosen), gevent.hub._get_hub()])  # type: ignore[attr-defined]
+
+    thread = threading.Thread(target=plain)
+    thread.start()
+    thread.join(DEADLINE)
+    assert seen == [thread.ident, thread.ident, DirectWriter, None]
+
+
+def test_in_the_hub_the_work_is_done_at_once() -> None:
+    """A callback of the loop can't wait for a thread."""
+    seen: list[type] = []
+    get_hub().loop.run_callback(lambda: seen.append(type(current_writer(SETTINGS))))
+    gevent.sleep(0)
+    assert seen == [DirectWriter]
+
+
+def test_one_for_each_hub() -> None:
+    """The first caller's settings give the number of its threads."""
+    first = in_greenlet(lambda: current_writer(UploadSettings(writer_threads=3)))
+    assert isinstance(first, ThreadWriter)
+    assert first._pool.maxsize == 3
+    assert in_greenlet(lambda: current_writer(SETTINGS)) is first
+
+
+def test_it_is_not_the_hubs_own_pool() -> None:
+    """A slow disk must not stop the resolution of host names."""
+    with busy_disk(SETTINGS):
+        pool: Any = get_hub().threadpool
+        assert pool.spawn(lambda: "resolved").get(timeout=DEADLINE) == "resolved"
+
+
+def test_the_loop_goes_on_meanwhile() -> None:
+    """While a call blocks, everyone else runs."""
+    with busy_disk(SETTINGS) as released, spinning() as rounds:
+        wait_until(lambda: rounds.value > 500)
+        assert not released.is_set()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_as_many_threads_as_set(threads: int) -> None:
+    """So many calls run at once, and not one more."""
+    settings = UploadSettings(writer_threads=threads)
+    release = threading.Event()
+    lock, running, most = threading.Lock(), 0, 0
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        release.wait(DEADLINE)
+        with lock:
+            running -= 1
+
+    jobs = [gevent.spawn(lambda: current_writer(settings).start(work).result()) for _ in range(9)]
+    wait_until(lambda: running == threads)
+    with spinning() as rounds:
+        wait_until(lambda: rounds.value > 200)
+    assert running == threads
+    release.set()
+    join(*jobs)
+    assert most == threads
+
+
+def test_jobs_of_one_thread_keep_their_order() -> None:
+    """What was handed over first is done first."""
+    done: list[int] = []
+
+    def hand_over() -> None:
+        jobs = [current_writer(SETTINGS).start(done.append, number) for number in range(20)]
+        for job in jobs:
+            job.result()
+
+    in_greenlet(hand_over)
+    assert done == list(range(20))
+
+
+def test_start_waits_while_the_threads_are_busy() -> None:
+    """One call runs, one is queued; the third waits, and is not made if its greenlet is killed."""
+    made: list[str] = []
+
+    def hand_over(name: str) -> None:
+        current_writer(SETTINGS).start(made.append, name)
+
+    with busy_disk(SETTINGS) as released:
+        in_greenlet(lambda: hand_over("queued"))
+        third = gevent.spawn(hand_over, "killed")
+        fourth = gevent.spawn(hand_over, "waited")
+        gevent.sleep(0.01)
+        assert not third.ready()
+        assert not fourth.ready()
+        third.kill()
+        released.set()
+        join(fourth)
+        wait_until(lambda: "waited" in made)
+        # Another that is behind all of them.
+        in_greenlet(lambda: current_writer(SETTINGS).start(int).result())
+        assert made == ["queued", "waited"]
+
+
+def test_start_soon_never_waits() -> None:
+    """Also where the threads are busy and others wait: that is how files are closed."""
+    made: list[int] = []
+    with busy_disk(SETTINGS) as released:
+
+        def hand_over() -> None:
+            for number in range(10):
+                current_writer(SETTINGS).start_soon(made.append, number)
+
+        in_greenlet(hand_over)
+        assert made == []
+        released.set()
+        wait_until(lambda: len(made) == 10)
+        assert sorted(made) == list(range(10))
+
+
+def test_done_tells_whether_the_result_is_there() -> None:
+    """False while the call is queued or runs."""
+    with busy_disk(SETTINGS) as released:
+        job = in_greenlet(lambda: current_writer(SETTINGS).start(int))
+        assert not job.done
+        released.set()
+        wait_until(lambda: job.done)
+        assert in_greenlet(job.result) == 0
+
+
+def test_killed_while_it_waits_for_a_result() -> None:
+    """The call is made all the same."""
+    made = threading.Event()
+    with busy_disk(SETTINGS) as released:
+        waiting = gevent.spawn(lambda: current_writer(SETTINGS).start(made.set).result())
+        gevent.sleep(0)
+        waiting.kill()
+        assert not made.is_set()
+        released.set()
+        wait_until(made.is_set)
+
+
+def test_threads_end_with_the_thread_of_their_hub() -> None:
+    """Those of a hub that is gone do not stay."""
+    idents: list[int] = []
+
+    def with_a_hub() -> None:
+        def write() -> None:
+            idents.append(current_writer(SETTINGS).start(threading.get_native_id).result())
+
+        gevent.spawn(write).join()
+        get_hub().destroy(destroy_loop=True)
+
+    thread = threading.Thread(target=with_a_hub)
+    thread.start()
+    thread.join(DEADLINE)
+    assert len(idents) == 1
+    wait_until(lambda: idents[0] not in {each.id for each in psutil.Process().threads()})
+
+
+def test_threads_stay_while_their_hub_does() -> None:
+    """One is not started for each write."""
+    idents = set()
+    for _ in range(3):
+        idents.add(
+            in_greenlet(lambda: current_writer(SETTINGS).start(threading.get_ident).result())
+        )
+        gc.collect()
+        gevent.sleep(0.01)
+    assert len(idents) == 1
