@@ -7,17 +7,23 @@ a framework at /plain. What they answer is described in http_client.py.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
-import gevent
 from flask import Flask, Response, request
+from gevent import get_hub
+from gevent.event import Event
 
 BLOCK_BYTES = 64 * 1024
 LIMIT_BYTES = 1 << 40  # far above every body: what matters is that there is one
+
+
+going_on: defaultdict[str, Event] = defaultdict(Event)
 
 
 def digest_of(read: Callable[[int], bytes], size: int = BLOCK_BYTES) -> dict[str, Any]:
@@ -43,6 +49,10 @@ def make_flask_application(max_content_length: int | None) -> Flask:
     def pid() -> str:
         return str(os.getpid())
 
+    @flask.get("/loop")
+    def loop() -> str:
+        return type(get_hub().loop).__module__
+
     @flask.post("/form")
     def describe_form() -> dict[str, Any]:
         files = []
@@ -65,19 +75,31 @@ def make_flask_application(max_content_length: int | None) -> Flask:
 
     @flask.post("/stream")
     def describe_stream() -> dict[str, Any]:
-        pause = float(request.args.get("pause", 0))
+        return digest_of(request.stream.read, int(request.args.get("read", BLOCK_BYTES)))
 
-        def read(size: int) -> bytes:
-            gevent.sleep(pause)
-            return request.stream.read(size)
+    @flask.post("/stream/in-two-parts")
+    def describe_stream_with_a_pause() -> dict[str, Any]:
+        """Wait for POST /go-on behind the first block."""
+        first = request.stream.read(BLOCK_BYTES)
+        going_on[request.args["name"]].wait()
+        return digest_of_all(itertools.chain([first], iter(read_block, b"")))
 
-        size = int(request.args.get("read", BLOCK_BYTES))
-        return digest_of(read if pause else request.stream.read, size)
+    def read_block() -> bytes:
+        return request.stream.read(BLOCK_BYTES)
+
+    @flask.post("/go-on")
+    def go_on() -> str:
+        going_on[request.args["name"]].set()
+        return "going on"
 
     @flask.route("/data", methods=["GET", "POST", "PUT"])
     def describe_data() -> dict[str, Any]:
         data = request.get_data()
         return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    @flask.post("/size")
+    def size_of_data() -> dict[str, int]:
+        return {"size": len(request.get_data())}
 
     @flask.post("/swallow")
     def swallow() -> dict[str, int]:

@@ -32,8 +32,10 @@ def pytest_runtest_makereport(
     """Show what the running servers wrote, below a failure."""
     report = yield
     if report.failed:
-        for server in LiveServer.running:
-            report.sections.append((f"log of {server.directory.name}", server.log_tail()))
+        logs = [*LiveServer.logs_of_ended, *(server.log_tail() for server in LiveServer.running)]
+        report.sections.extend(("log of a server", log) for log in logs)
+    if call.when == "teardown":
+        LiveServer.logs_of_ended.clear()
     return report
 
 
@@ -82,16 +84,20 @@ class SharedServer:
     def left_as_it_was(self) -> Iterator[LiveServer]:
         log_before = len(self.server.log())
         yield self.server
-        wait_until(self._is_idle, "descriptors and spools are freed")
+        try:
+            wait_until(self._is_idle, "descriptors and spools are freed")
+        except AssertionError as error:
+            error.args = (f"{error}; open are {descriptors(self._worker)}",)
+            raise
         assert "Traceback" not in self.server.log()[log_before:]
         assert self.server.workers() == [self._worker]
 
     def _settled(self) -> int:
+        """The number of descriptors once all that belongs to a request is closed, else 0."""
         open_now = descriptors(self._worker)
-        sockets = [path for path in open_now if path.startswith("socket:")]
-        spools = self.server.spooled_descriptors(self._worker)
-        # The listening socket alone is left once the connection above is closed.
-        return 0 if spools or len(sockets) > 1 else len(open_now)
+        passing = ("socket:", str(self.server.spool_directory))
+        remaining = [path for path in open_now if path.startswith(passing)]
+        return len(open_now) if len(remaining) == 1 else 0  # the listening socket
 
     def _is_idle(self) -> bool:
         spooled = self.server.spooled_names()

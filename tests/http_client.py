@@ -14,6 +14,7 @@ import random
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -147,6 +148,12 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
+
+    def send_in_pieces(self, pieces: Iterable[bytes]) -> None:
+        """Send each piece as a segment of its own, most often read as such by the server."""
+        for piece in pieces:
+            self.send(piece)
+            time.sleep(0.001)
 
     def send_request(
         self,

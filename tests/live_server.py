@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import psutil
 from http_client import DEADLINE, Connection
@@ -57,7 +57,9 @@ class Gunicorn:
     def command(self, application: str, options: tuple[str, ...]) -> list[str]:
         # The control socket has one path for all servers of a user.
         alone = ["--no-control-socket"] if self.version >= (25, 1) else []
-        return [str(self.python), "-m", "gunicorn", *alone, *options, application]
+        # Not -m: what USR2 starts anew would then find gunicorn's http in place of Python's.
+        script = self.python.parent / "gunicorn"
+        return [str(self.python), str(script), *alone, *options, application]
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,22 @@ def environment_with(additions: Mapping[str, str]) -> dict[str, str]:
 class LiveServer:
     """gunicorn on a free loopback port, or on a Unix socket; a context manager.
 
+    worker: None to leave it to the options.
     options: gunicorn's, after --bind and the like, which they may override.
     environment: variables to add to those of this process.
     ready: what to wait for after the start; None for an answer to GET /ping.
     """
 
-    running: list[LiveServer] = []  # noqa: RUF012  # for the report of a failing test
+    # For the report of a failing test, which may have ended its server when it is made.
+    running: ClassVar[list[LiveServer]] = []
+    logs_of_ended: ClassVar[list[str]] = []
 
     def __init__(
         self,
         gunicorn: Gunicorn,
         *options: str,
         application: str = "applications:application",
-        worker: str = COOPERATIVE,
+        worker: str | None = COOPERATIVE,
         unix: bool = False,
         certificate: Certificate | None = None,
         environment: Mapping[str, str] | None = None,
@@ -119,10 +124,12 @@ class LiveServer:
             }
         )
         bind = f"unix:{self._unix_path}" if unix else "127.0.0.1:0"
-        defaults = ("--bind", bind, "--worker-class", worker, "--keep-alive", "10")
+        defaults = ("--bind", bind, "--keep-alive", "10")
+        worker_class = ("--worker-class", worker) if worker else ()
         patience = ("--graceful-timeout", "5", "--worker-tmp-dir", str(self.directory))
         tls = certificate.options() if certificate else ()
-        self._command = gunicorn.command(application, (*defaults, *patience, *tls, *options))
+        options = (*defaults, *worker_class, *patience, *tls, *options)
+        self._command = gunicorn.command(application, options)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> LiveServer:
@@ -139,9 +146,8 @@ class LiveServer:
         self.running.append(self)
         try:
             self._wait_until_ready()
-        except BaseException as error:
+        except BaseException:
             self._kill_all()
-            error.args = (f"{error}\n{self.log_tail()}",)
             self._forget()
             raise
         return self
@@ -192,6 +198,8 @@ class LiveServer:
         sock.settimeout(DEADLINE)
         try:
             sock.connect(self._unix_path or ("127.0.0.1", self.port))
+            if self._unix_path is None:  # what is sent in pieces shall arrive in pieces
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
             sock.close()
             raise
@@ -249,10 +257,11 @@ class LiveServer:
     def own_tracebacks(self) -> bool:
         """Whether a traceback in the log leads through the package or the applications.
 
-        gunicorn itself logs some where a client just closed its connection: over the uwsgi
-        protocol in all versions, over HTTP/2 in those before 27.
+        gunicorn and gevent log some of their own: where a client of the uwsgi protocol, or of
+        HTTP/2 before gunicorn 27, closes its connection, and where an old gevent ends.
         """
-        return "/cooperative_upload/" in self.log() or "applications.py" in self.log()
+        frame = r'File ".*(/cooperative_upload/\w+\.py|/tests/applications\.py)"'
+        return re.search(frame, self.log()) is not None
 
     def log_tail(self, lines: int = 60) -> str:
         return "\n".join(self.log().splitlines()[-lines:])
@@ -304,6 +313,7 @@ class LiveServer:
 
     def _forget(self) -> None:
         self.running.remove(self)
+        self.logs_of_ended.append(self.log_tail())
         self._temporary.cleanup()
 
 

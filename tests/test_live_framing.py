@@ -76,8 +76,7 @@ def test_chunks_that_arrive_in_any_pieces(server: LiveServer) -> None:
     begin = wire.index(b"\r\n\r\n") + 4
     with server.connect() as connection:
         for offset in range(begin, len(wire)):
-            for piece in split_at(wire, [offset]):
-                connection.send(piece)
+            connection.send_in_pieces(split_at(wire, [offset]))
             assert connection.response().json() == data_description(data), offset
 
 
@@ -113,8 +112,7 @@ def test_pipelined_requests_split_anywhere(server: LiveServer) -> None:
         start = len(first) - len(body)
         with server.connect() as connection:
             for offset in range(start - 3, len(first) + 10):
-                for piece in split_at(wire, [offset]):
-                    connection.send(piece)
+                connection.send_in_pieces(split_at(wire, [offset]))
                 assert connection.response().json() == data_description(data), offset
                 assert connection.response().json() == data_description(b"next"), offset
 

@@ -1,0 +1,138 @@
+"""Settings: what stops the boot with one line that names it, and what takes effect."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from http_client import DEADLINE, Part, content, form_description
+from live_server import COOPERATIVE, Gunicorn, LiveServer, environment_with
+
+APPLICATION = "applications:report_stream_factory"
+
+CONFIGURATION = """
+import cooperative_upload
+
+class Worker(cooperative_upload.Worker):
+    {attribute}
+
+worker_class = Worker
+raw_env = {raw_env}
+"""
+
+
+def configuration(directory: Path, attribute: str, raw_env: list[str] | None = None) -> str:
+    """The path of a gunicorn.conf.py with a worker class that has this attribute."""
+    path = directory / "gunicorn.conf.py"
+    path.write_text(CONFIGURATION.format(attribute=attribute, raw_env=raw_env or []))
+    return str(path)
+
+
+def check_boot_fails(
+    gunicorn: Gunicorn, names: str, *options: str, environment: dict[str, str] | None = None
+) -> None:
+    """gunicorn ends by itself, with an error status and one line that has `names` in it."""
+    command = gunicorn.command("applications:application", ("--bind", "127.0.0.1:0", *options))
+    done = subprocess.run(
+        command,
+        env=environment_with(environment or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert len([line for line in output.splitlines() if names in line]) == 1, output
+    assert "Traceback" not in output
+    assert "Booting worker" not in output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "names"),
+    [
+        ("COOPERATIVE_UPLOAD_SLICE", "1", "did you mean COOPERATIVE_UPLOAD_SLICE_MS?"),
+        ("COOPERATIVE_UPLOAD_SLICE_MS", "soon", "COOPERATIVE_UPLOAD_SLICE_MS"),
+        ("COOPERATIVE_UPLOAD_SLICE_MS", "0", "slice_ms"),
+        ("COOPERATIVE_UPLOAD_PATCH_WERKZEUG", "maybe", "COOPERATIVE_UPLOAD_PATCH_WERKZEUG"),
+        ("COOPERATIVE_UPLOAD_SPOOL_DIRECTORY", "/not/there", "/not/there"),
+    ],
+)
+def test_bad_variable_stops_the_boot(
+    gunicorn: Gunicorn, variable: str, value: str, names: str
+) -> None:
+    """With one line, before the first worker is started."""
+    options = ("-k", COOPERATIVE)
+    check_boot_fails(gunicorn, names, *options, environment={variable: value})
+    check_boot_fails(gunicorn, names, *options, "--env", f"{variable}={value}")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "names"),
+    [
+        ("slice_msec = 1", "did you mean slice_ms?"),
+        ("slice_ms = 'fast'", "slice_ms"),
+        ("spool_memory_bytes = -1", "spool_memory_bytes"),
+        ("spool_directory = '/not/there'", "/not/there"),
+    ],
+)
+def test_bad_attribute_stops_the_boot(
+    newest: Gunicorn, tmp_path: Path, attribute: str, names: str
+) -> None:
+    """Of the worker class in gunicorn.conf.py, where gunicorn ignores what it does not know."""
+    check_boot_fails(newest, names, "--config", configuration(tmp_path, attribute))
+
+
+def stream_factory(server: LiveServer) -> str:
+    """The module of werkzeug's default stream factory in the server, and what it makes."""
+    with server.connect() as connection:
+        connection.send_request("GET", "/", headers={"Connection": "close"})
+        return connection.response().body.decode()
+
+
+def test_good_configuration_takes_effect(gunicorn: Gunicorn, tmp_path: Path) -> None:
+    """Attributes of the class and raw_env: here, where the spool begins and where it is."""
+    spools = tmp_path / "spools"
+    spools.mkdir()
+    raw_env = [f"COOPERATIVE_UPLOAD_SPOOL_DIRECTORY={spools}"]
+    path = configuration(tmp_path, "spool_memory_bytes = 1000", raw_env)
+    # The configuration's worker class, so none on the command line.
+    with LiveServer(gunicorn, "--config", path, worker=None) as server:
+        (worker,) = server.workers()
+        part = Part("file", content(5000), "f.bin")
+        with server.connect() as connection:
+            assert connection.post_form("/form", part).json() == form_description(part)
+        assert str(worker)
+        assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "cooperative_upload.werkzeug_patch Spool"),
+        ({"COOPERATIVE_UPLOAD_PATCH_WERKZEUG": "0"}, "werkzeug.formparser"),
+    ],
+)
+def test_patch_werkzeug(gunicorn: Gunicorn, environment: dict[str, str], expected: str) -> None:
+    """On by default; off, werkzeug's own factory is left as it is."""
+
+    def ready(server: LiveServer) -> object:
+        return server.port
+
+    with LiveServer(
+        gunicorn, application=APPLICATION, environment=environment, ready=ready
+    ) as server:
+        assert stream_factory(server).startswith(expected)
+
+
+def test_uploads_without_the_patch(newest: Gunicorn) -> None:
+    """werkzeug's own temporary files: uploads arrive whole all the same."""
+    environment = {"COOPERATIVE_UPLOAD_PATCH_WERKZEUG": "0"}
+    part = Part("file", content(2_000_000), "f.bin")
+    with (
+        LiveServer(newest, environment=environment) as server,
+        server.connect() as connection,
+    ):
+        assert connection.post_form("/form", part).json() == form_description(part)
