@@ -6,11 +6,11 @@ requests as they see fit.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
 import random
+import select
 import socket
 import ssl
 import struct
@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
+
+from tls_socket import TlsSocket
 
 # Seconds. Far above what anything here takes on a busy machine: only a failure waits so long.
 DEADLINE = 20.0
@@ -131,7 +133,7 @@ class Response:
 class Connection:
     """One connection to a server. Closed by the end of its with block, or before."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket | TlsSocket) -> None:
         self.sock = sock
         self._received = bytearray()
 
@@ -179,24 +181,28 @@ class Connection:
 
     def end_sending(self) -> None:
         """Half-close: no byte will follow, and the response can still be read."""
-        if isinstance(self.sock, ssl.SSLSocket):
-            # unwrap() sends TLS's own end and then waits for the server's; the first is enough.
-            self.sock.settimeout(0)
-            with contextlib.suppress(ssl.SSLWantReadError):
-                self.sock.unwrap()
-            self.sock.settimeout(DEADLINE)
+        if isinstance(self.sock, TlsSocket):
+            self.sock.end_tls()
         else:
             self.sock.shutdown(socket.SHUT_WR)
 
     def die(self) -> None:
         """FIN, over TLS without TLS's own end: what a killed client sends."""
-        # Not SSLSocket.shutdown, which would end TLS in both directions.
-        socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        self._below_tls.shutdown(socket.SHUT_WR)
+
+    def vanish(self) -> None:
+        """End the connection in both directions."""
+        self._below_tls.shutdown(socket.SHUT_RDWR)
 
     def reset(self) -> None:
         """Close at once, so that the server gets an RST."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        linger = struct.pack("ii", 1, 0)
+        self._below_tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.sock.close()
+
+    @property
+    def _below_tls(self) -> socket.socket:
+        return self.sock.raw if isinstance(self.sock, TlsSocket) else self.sock
 
     def response(self, *, bodiless: bool = False) -> Response:
         """The next response, whole; interim ones (1xx) are responses too."""
@@ -215,6 +221,11 @@ class Connection:
             return self.response()
         except (EOFError, ConnectionError, ssl.SSLError):
             return None
+
+    def has_answer(self) -> bool:
+        """Whether the server has sent anything by now."""
+        readable, _, _ = select.select([self._below_tls], [], [], 0)
+        return bool(readable)
 
     def is_closed(self) -> bool:
         """Whether the server closes the connection, or has, without sending another byte."""

@@ -24,6 +24,7 @@ from typing import ClassVar, TypeVar
 
 import psutil
 from http_client import DEADLINE, Connection
+from tls_socket import TlsSocket
 
 T = TypeVar("T")
 
@@ -190,7 +191,11 @@ class LiveServer:
             return Connection(sock)
         context = self._certificate.client_context
         context.set_alpn_protocols(list(protocols or ("http/1.1",)))
-        return Connection(context.wrap_socket(sock, server_hostname="localhost"))
+        try:
+            return Connection(TlsSocket(sock, context))
+        except BaseException:
+            sock.close()
+            raise
 
     def connect_socket(self) -> socket.socket:
         """A new connection below TLS."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -204,4 +203,4 @@ def test_http2_connection_that_is_shut_down_at_once(server: LiveServer) -> None:
         with server.connect(protocols=("h2",)) as connection:
             http2 = Http2Connection(connection)
             http2.send(http2.begin("POST", "/form", {"Content-Type": FORM_TYPE}), content(90_000))
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+            connection.vanish()
