@@ -615,6 +615,24 @@ def test_bytes_that_openssl_has_already() -> None:
         in_greenlet(test)
 
 
+def test_a_stalled_tls_client() -> None:
+    """Where no record has come there is nothing to read yet: the body waits for its rest."""
+
+    def test() -> None:
+        with tls_pair() as (client, server):
+            body = CooperativeInput(SocketSource(server, b"", 10), 10, SETTINGS)
+            reader = gevent.spawn(body.read)
+            for part in (b"12345", b"67890"):
+                gevent.sleep(0.002)
+                assert not reader.ready()
+                client.sendall(part)
+            join(reader)
+            assert reader.value == b"1234567890"
+
+    with hub_scheduler():
+        in_greenlet(test)
+
+
 def test_large_body_over_tls() -> None:
     """Many records, each of them in parts."""
     data = bytes(range(256)) * 4096

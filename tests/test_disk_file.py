@@ -202,6 +202,24 @@ def test_killed_while_it_makes_a_private_copy(settings: UploadSettings, director
     (directory / "saved").unlink()
 
 
+def test_a_private_copy_that_fails(
+    settings: UploadSettings, file: DiskFile, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new file is closed, the old one stays as it was."""
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(disk_file_module, "append_copy", fail)
+    with hub_scheduler(), hub_writer():
+        in_greenlet(lambda: file.start_write([b"content"], 0).result())
+        with pytest.raises(OSError, match="full"):
+            in_greenlet(file.private_copy)
+        wait_until(lambda: open_files(directory) == 1)
+        assert in_greenlet(lambda: file.read(100, 0)) == b"content"
+        in_greenlet(file.close)
+
+
 def test_no_hub(settings: UploadSettings, directory: Path) -> None:
     """In a plain thread a file is made, written and closed at once, and no hub comes of it."""
     outcome: list[object] = []

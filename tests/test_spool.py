@@ -689,7 +689,8 @@ def test_a_slow_disk_stops_this_upload_alone(settings: UploadSettings) -> None:
             for number in range(6):
                 spool.write(bytes(BATCH))
                 wrote.append(number)
-            spool.seek(0)
+            spool.seek(0)  # waits for the last batch, and takes a turn again
+            assert scheduler.has_turn
             assert len(spool.read()) == 6 * BATCH
             assert scheduler.has_turn
 
