@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 from http_client import DEADLINE, Part, content, form_description
-from live_server import COOPERATIVE, Gunicorn, LiveServer, environment_with
+from live_server import (
+    COOPERATIVE,
+    Gunicorn,
+    LiveServer,
+    descriptors,
+    environment_with,
+    wait_until,
+)
+from uploads import HalfUpload
 
 APPLICATION = "applications:report_stream_factory"
 
@@ -64,9 +72,13 @@ def test_bad_variable_stops_the_boot(
     gunicorn: Gunicorn, variable: str, value: str, names: str
 ) -> None:
     """With one line, before the first worker is started."""
-    options = ("-k", COOPERATIVE)
-    check_boot_fails(gunicorn, names, *options, environment={variable: value})
-    check_boot_fails(gunicorn, names, *options, "--env", f"{variable}={value}")
+    check_boot_fails(gunicorn, names, "-k", COOPERATIVE, environment={variable: value})
+
+
+def test_bad_variable_in_raw_env_stops_the_boot(newest: Gunicorn) -> None:
+    """gunicorn's own way to give variables to the application."""
+    names = "did you mean COOPERATIVE_UPLOAD_SLICE_MS?"
+    check_boot_fails(newest, names, "-k", COOPERATIVE, "--env", "COOPERATIVE_UPLOAD_SLICE_M=1")
 
 
 @pytest.mark.parametrize(
@@ -101,11 +113,12 @@ def test_good_configuration_takes_effect(gunicorn: Gunicorn, tmp_path: Path) -> 
     # The configuration's worker class, so none on the command line.
     with LiveServer(gunicorn, "--config", path, worker=None) as server:
         (worker,) = server.workers()
-        part = Part("file", content(5000), "f.bin")
-        with server.connect() as connection:
-            assert connection.post_form("/form", part).json() == form_description(part)
-        assert str(worker)
-        assert "Traceback" not in server.log()
+        with HalfUpload(server, size=300_000) as upload:
+            wait_until(
+                lambda: any(name.startswith(str(spools)) for name in descriptors(worker)),
+                "a spool in the directory of raw_env",
+            )
+            assert upload.finish().json() == form_description(upload.part)
 
 
 @pytest.mark.parametrize(

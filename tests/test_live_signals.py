@@ -140,7 +140,7 @@ def test_max_requests_count_uploads(newest: Gunicorn) -> None:
         assert not server.own_tracebacks()
 
 
-@pytest.mark.parametrize("options", [("--preload",), ("--workers", "2"), ("--preload", "-w2")])
+@pytest.mark.parametrize("options", [("--workers", "2"), ("--preload", "--workers", "2")])
 def test_several_workers_and_preload(newest: Gunicorn, options: tuple[str, ...]) -> None:
     """Uploads to all workers arrive whole beside one that never ends."""
     part = Part("file", content(2_000_000), "f.bin")
