@@ -6,6 +6,7 @@ is left, in whatever way.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from loadtest.errors import LoadTestError, UsageError
 from loadtest.interrupts import held
 from loadtest.nginx import nginx_command
 from loadtest.processes import ServerProcess, claim_port, get_status
-from loadtest.servers import Launch, Server, find_server
+from loadtest.servers import ROOT, Launch, Server, find_server
 from loadtest.settings import Settings
 
 HOST = "127.0.0.1"
@@ -40,6 +41,8 @@ class Deployer:
     def __init__(self, settings: Settings, scratch: Path) -> None:
         self._settings = settings
         self._scratch = scratch
+        if settings.http2 and importlib.util.find_spec("h2") is None:
+            raise UsageError("--http2 needs the Python package h2: pip install h2.")
         self._remote: dict[str, Address] = {}
         self._servers: dict[str, Server] = {}
         for url in settings.urls:
@@ -49,6 +52,13 @@ class Deployer:
             self._servers = {
                 server.name: server for server in (find_server(spec) for spec in settings.servers)
             }
+        if (settings.tls and not settings.behind) or settings.workers > 1:
+            for server in self._servers.values():
+                if server.is_peer:
+                    raise UsageError(
+                        f"{server.name} is measured with one process and without TLS of its own: "
+                        "leave out --workers, and give it TLS by --behind nginx."
+                    )
         self._certificate: Certificate | None = None
         if settings.tls and not self._remote:
             self._certificate = make_certificate(scratch, HOST)
@@ -115,7 +125,8 @@ class Deployer:
         )
 
     def _environment(self) -> dict[str, str]:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
         if self._settings.loop:
             environment["GEVENT_LOOP"] = self._settings.loop
         return environment

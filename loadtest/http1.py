@@ -39,6 +39,13 @@ class ProtocolError(Exception):
     """What arrived is no answer."""
 
 
+class Session:
+    """One connection. HTTP/1.1 keeps no state between requests."""
+
+    def begin(self, request: Request) -> Exchange:
+        return Exchange(request)
+
+
 class Exchange:
     """`request` and its answer on one connection, which must be free for it."""
 

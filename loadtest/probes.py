@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from loadtest.connection import Address, Connection
 from loadtest.crew import Station
-from loadtest.http1 import Exchange, ProtocolError, Request
+from loadtest.http1 import ProtocolError, Request
+from loadtest.protocols import Exchange, Session, make_session
 
 KEEPALIVE, NEW = "keep-alive", "new"
 POOL = 8  # keep-alive connections: a browser opens 6 to a host
@@ -112,8 +113,9 @@ class _Pending:
 class _Line:
     """A connection and the request it carries."""
 
-    def __init__(self, connection: Connection, kind: str) -> None:
+    def __init__(self, connection: Connection, session: Session, kind: str) -> None:
         self.connection = connection
+        self.session = session
         self.kind = kind
         self.pending: _Pending | None = None
         self.used = False  # it has carried a request before
@@ -187,7 +189,11 @@ class _Prober:
         return len(self._selector.get_map()) < MAX_OPEN
 
     def _connect(self, kind: str) -> _Line:
-        line = _Line(Connection(self._job.address, self._context), kind)
+        line = _Line(
+            Connection(self._job.address, self._context),
+            make_session(self._job.address.protocol),
+            kind,
+        )
         if kind == KEEPALIVE:
             self._keepalive_lines += 1
         self._selector.register(line.connection, line.connection.interest, line)
@@ -196,7 +202,7 @@ class _Prober:
     def _assign(self, line: _Line, pending: _Pending) -> None:
         line.pending = pending
         pending.sent = time.perf_counter()
-        pending.exchange = Exchange(self._request)
+        pending.exchange = line.session.begin(self._request)
         if line.connection.open:
             self._serve(line)
 

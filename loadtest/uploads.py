@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from loadtest.bodies import Body, make_body, random_block
 from loadtest.connection import Address, Connection
 from loadtest.crew import Station
-from loadtest.http1 import Exchange, ProtocolError, Request
+from loadtest.http1 import ProtocolError, Request
 from loadtest.pace import Pace, make_pace, size_at
+from loadtest.protocols import Exchange, Session, make_session
 
 REPORT_SECONDS = 0.1
 
@@ -128,6 +129,7 @@ class _Client:
         self.body: Body = request.body
         self.left = requests
         self.connection: Connection | None = None
+        self.session: Session
         self.exchange: Exchange | None = None
         self.pace: Pace
         self.start = 0.0
@@ -179,15 +181,16 @@ class _Fleet:
     def _begin(self, client: _Client) -> None:
         """Start the next request of `client`, on its connection if it has one."""
         client.left -= 1
-        client.exchange = Exchange(client.request)
         client.pace = make_pace(client.speed, client.body.length)
         client.start = time.perf_counter()
         if client.connection is None:
             client.connection = Connection(self._job.address, self._context)
+            client.session = make_session(self._job.address.protocol)
             self._selector.register(client.connection, selectors.EVENT_WRITE, client)
             self._open += 1
         else:
             self._listen(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        client.exchange = client.session.begin(client.request)
 
     def _serve(self, client: _Client) -> None:
         """Do what can be done at once for a client whose socket is ready."""
@@ -236,6 +239,8 @@ class _Fleet:
             if data is None:
                 return
             exchange.receive(data)
+            # HTTP/2: the server may have opened its window, so that more can be sent.
+            self._listen(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
         self._answered(client, exchange)
 
     def _salvage(self, client: _Client, connection: Connection, exchange: Exchange) -> None:
