@@ -45,7 +45,12 @@ def test_small_requests_beside_a_form_that_never_ends(server: LiveServer) -> Non
         assert response.json() == [upload.sent]
 
 
-@pytest.mark.parametrize("path", ["/swallow", "/plain"])
+# Reads of 1,000 bytes: the client sends faster than that, so no read ever waits for the socket and
+# lets others run by itself.
+SATURATING = "/stream?read=1000"
+
+
+@pytest.mark.parametrize("path", [SATURATING, "/plain?size=1000"])
 def test_small_requests_beside_a_raw_body_that_never_ends(server: LiveServer, path: str) -> None:
     """The same; the answer proves that what was sent is also what was read."""
     with EndlessUpload(server, path) as upload:
@@ -166,7 +171,7 @@ def test_twenty_uploads_at_once(any_server: LiveServer) -> None:
 def test_all_of_several_endless_uploads_go_on(server: LiveServer) -> None:
     """First come, first served: none of them waits for ever."""
     with ExitStack() as stack:
-        uploads = [stack.enter_context(EndlessUpload(server, "/swallow")) for _ in range(6)]
+        uploads = [stack.enter_context(EndlessUpload(server, SATURATING)) for _ in range(6)]
         for upload in uploads:
             upload.wait_for(8_000_000)
         with server.connect() as connection:
@@ -177,7 +182,7 @@ def test_trickling_uploads_beside_a_fast_one(server: LiveServer) -> None:
     """Clients that send a few bytes at a time are served, and slow nobody down."""
     data = content(2000)
     with ExitStack() as stack:
-        stack.enter_context(EndlessUpload(server, "/swallow"))
+        stack.enter_context(EndlessUpload(server, SATURATING))
         slow = [stack.enter_context(server.connect()) for _ in range(20)]
         for connection in slow:
             connection.send(head("POST", "/data", {"Content-Length": str(len(data))}))
@@ -192,7 +197,7 @@ def test_upload_of_three_timeouts(newest: Gunicorn) -> None:
     """The heartbeat goes on: no worker is killed in the middle of a long upload."""
     with LiveServer(newest, "--timeout", "2") as server:
         workers = server.workers()
-        with EndlessUpload(server, "/swallow") as upload:
+        with EndlessUpload(server, SATURATING) as upload:
             ends = time.monotonic() + 6.5
             while time.monotonic() < ends:
                 upload.wait_for(20_000_000)
