@@ -32,42 +32,16 @@ class BlockReader:
         """As _receive, for a caller that looks for the end of a line of at most `limit` bytes."""
         return self._receive(self._read_ahead)
 
-    def _before_kept_bytes(self) -> None:
-        """Called before a read is answered from bytes that were received earlier."""
+    def _before_return(self) -> None:
+        """Called before read() or readline() returns bytes. If it raises, they are kept."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Exactly `size` bytes, fewer only at the end; all that remain if it is None or < 0."""
-        wanted = sys.maxsize if size is None or size < 0 else size
-        # Only a small read reads ahead: the last bytes of a large one are asked for as they are,
-        # or else every large read after it would be pieced together from two blocks.
-        ahead = self._read_ahead if wanted < self._read_ahead else 0
-        piece = self._next_piece(wanted, ahead)
-        if not piece or len(piece) == wanted:
-            return piece
-        # BytesIO grows in place and hands its buffer over: joining a list of pieces would copy
-        # a whole gigabyte in one go at the end.
-        whole = io.BytesIO()
-        missing = wanted
-        while piece:
-            whole.write(piece)
-            missing -= len(piece)
-            piece = self._next_piece(missing, ahead)
-        return whole.getvalue()
+        return self._deliver(self._gather(sys.maxsize if size is None or size < 0 else size))
 
     def readline(self, size: int | None = -1) -> bytes:
         """The bytes up to and with the next line feed, at most `size` of them; b"" at the end."""
-        limit = sys.maxsize if size is None or size < 0 else size
-        piece = self._next_line_piece(limit)
-        if not piece or piece.endswith(b"\n") or len(piece) == limit:
-            return piece
-        line = io.BytesIO()
-        while piece:
-            line.write(piece)
-            limit -= len(piece)
-            if piece.endswith(b"\n"):
-                break
-            piece = self._next_line_piece(limit)
-        return line.getvalue()
+        return self._deliver(self._gather_line(sys.maxsize if size is None or size < 0 else size))
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:
         """The remaining lines; if hint > 0, no more after that many bytes were read."""
@@ -87,13 +61,52 @@ class BlockReader:
             raise StopIteration
         return line
 
+    def _deliver(self, data: bytes) -> bytes:
+        if data:
+            try:
+                self._before_return()
+            except BaseException:
+                self._block, self._offset = data + self._block[self._offset :], 0
+                raise
+        return data
+
+    def _gather(self, wanted: int) -> bytes:
+        """As read(wanted)."""
+        # Only a small read reads ahead: the last bytes of a large one are asked for as they are,
+        # or else every large read after it would be pieced together from two blocks.
+        ahead = self._read_ahead if wanted < self._read_ahead else 0
+        piece = self._next_piece(wanted, ahead)
+        if not piece or len(piece) == wanted:
+            return piece
+        # BytesIO grows in place and hands its buffer over: joining a list of pieces would copy
+        # a whole gigabyte in one go at the end.
+        whole = io.BytesIO()
+        missing = wanted
+        while piece:
+            whole.write(piece)
+            missing -= len(piece)
+            piece = self._next_piece(missing, ahead)
+        return whole.getvalue()
+
+    def _gather_line(self, limit: int) -> bytes:
+        """As readline(limit)."""
+        piece = self._next_line_piece(limit)
+        if not piece or piece.endswith(b"\n") or len(piece) == limit:
+            return piece
+        line = io.BytesIO()
+        while piece:
+            line.write(piece)
+            limit -= len(piece)
+            if piece.endswith(b"\n"):
+                break
+            piece = self._next_line_piece(limit)
+        return line.getvalue()
+
     def _next_piece(self, wanted: int, ahead: int) -> bytes:
         """Some bytes, at most `wanted`; up to `ahead` may be received for them."""
         if wanted == 0:
             return b""
-        if self._offset < len(self._block):
-            self._before_kept_bytes()
-        else:
+        if self._offset == len(self._block):
             block = self._receive(max(wanted, ahead))
             if len(block) <= wanted:
                 return block
@@ -104,9 +117,7 @@ class BlockReader:
         """Some bytes of the current line, at most `limit`, with its line feed if it is there."""
         if limit == 0:
             return b""
-        if self._offset < len(self._block):
-            self._before_kept_bytes()
-        else:
+        if self._offset == len(self._block):
             self._block, self._offset = self._receive_line(limit), 0
         end = self._block.find(b"\n", self._offset) + 1
         return self._take(min(limit, end - self._offset) if end else limit)

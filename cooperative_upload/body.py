@@ -1,27 +1,25 @@
 """CooperativeInput: the wsgi.input that lets others run.
 
-It keeps the scheduler's rules while a body is read: whoever reads has a turn, goes to the end of
-the line when its slice is used up, and takes a turn again after it waited. And one of its own:
-a body is complete or an error. Where less arrives than was announced, every read from then on
-raises IncompleteBody; the end of the data (b"") is returned for the end of the body alone.
+It keeps the scheduler's rules while a body is read: a read returns to its application with a turn,
+for which it has stood in line if its slice was used up or if it waited, and a long read goes to
+the end of the line between its pieces. And a rule of its own: a body is complete or an error.
+Where less arrives than was announced, every read from then on raises IncompleteBody; the end of
+the data (b"") is returned for the end of the body alone.
 
 Where the bytes come from is a source: a SocketSource for a body whose length is known and whose
 socket is at hand, a PieceSource for the pieces of a server's chunk decoder, and a StreamSource
-for whatever else has a read(n). Outside of a gevent hub there are no turns to take, and reads go
-straight to the source.
+for whatever else has a read(n). A source waits for its client with gevent's means, which lets go
+of the loop and so ends the turn. Outside of a hub there are no turns to take.
 """
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from gevent.socket import wait_read, wait_write
-
 from .blocks import BLOCK_BYTES, BlockReader
 from .errors import BodyError, IncompleteBody
-from .scheduler import current_scheduler
+from .scheduler import Scheduler, current_scheduler
 from .settings import UploadSettings
 
 # The most that one receive takes from a socket when the application wants everything at once: a
@@ -32,9 +30,8 @@ MOST_AT_ONCE = 4 * BLOCK_BYTES
 class Source(Protocol):
     """Where the bytes of one body come from.
 
-    Both methods return at least one byte, as soon as there is one, and b"" at the end; more than
-    was asked for is welcome. None says that there is nothing yet: the caller gives up its turn,
-    calls wait() and tries again. Any OSError says that the rest will not come.
+    Both methods wait until there is at least one byte and return what there is, also more than
+    was asked for; b"" is the end. Any OSError says that the rest will not come.
 
     read_ahead: bytes that may be asked for at once on behalf of smaller reads; 0 if asking for
         more than is needed could wait for bytes that the client does not send yet.
@@ -42,14 +39,11 @@ class Source(Protocol):
 
     read_ahead: int
 
-    def receive(self, size: int) -> bytes | None:
+    def receive(self, size: int) -> bytes:
         """The next bytes, for a caller that can use `size` of them."""
 
-    def receive_line(self, limit: int) -> bytes | None:
+    def receive_line(self, limit: int) -> bytes:
         """The next bytes, for a caller that looks for the end of a line."""
-
-    def wait(self) -> None:
-        """Return when there may be something to receive."""
 
 
 class SocketSource:
@@ -66,42 +60,19 @@ class SocketSource:
         self._sock = sock
         self._head = head
         self._left = length - len(head)
-        self._wait_until_ready: Callable[..., None] = wait_read
 
-    def receive(self, size: int) -> bytes | None:
+    def receive(self, size: int) -> bytes:
         if self._head:
             head, self._head = self._head, b""
             return head
         if not self._left:
             return b""
-        data = self._receive_now(min(size, self._left, MOST_AT_ONCE))
-        if data:
-            self._left -= len(data)
+        data: bytes = self._sock.recv(min(size, self._left, MOST_AT_ONCE))
+        self._left -= len(data)
         return data
 
-    def receive_line(self, limit: int) -> bytes | None:
+    def receive_line(self, limit: int) -> bytes:
         return self.receive(self.read_ahead)
-
-    def wait(self) -> None:
-        self._wait_until_ready(self._sock.fileno(), timeout=self._sock.gettimeout())
-
-    def _receive_now(self, size: int) -> bytes | None:
-        # Always receive first and wait afterwards: data that OpenSSL has decrypted already does
-        # not make the descriptor readable.
-        sock = self._sock
-        timeout = sock.gettimeout()
-        sock.settimeout(0.0)
-        try:
-            data: bytes = sock.recv(size)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            self._wait_until_ready = wait_read
-            return None
-        except ssl.SSLWantWriteError:  # a TLS 1.2 renegotiation or a 1.3 key update
-            self._wait_until_ready = wait_write
-            return None
-        finally:
-            sock.settimeout(timeout)
-        return data
 
 
 class PieceSource:
@@ -112,14 +83,11 @@ class PieceSource:
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
 
-    def receive(self, size: int) -> bytes | None:
+    def receive(self, size: int) -> bytes:
         return next(filter(None, self._pieces), b"")
 
-    def receive_line(self, limit: int) -> bytes | None:
+    def receive_line(self, limit: int) -> bytes:
         return self.receive(limit)
-
-    def wait(self) -> None:
-        """Never needed: the decoder waits for itself."""
 
 
 class StreamSource:
@@ -137,14 +105,11 @@ class StreamSource:
         self._readline: Callable[[int], bytes] = getattr(stream, "readline", self._read_some)
         self._most_at_once = most_at_once
 
-    def receive(self, size: int) -> bytes | None:
+    def receive(self, size: int) -> bytes:
         return self._read(min(size, self._most_at_once))
 
-    def receive_line(self, limit: int) -> bytes | None:
+    def receive_line(self, limit: int) -> bytes:
         return self._readline(min(limit, self._most_at_once))
-
-    def wait(self) -> None:
-        """Never needed: the stream waits for itself."""
 
     def _read_some(self, limit: int) -> bytes:
         return self._read(min(limit, 1024))  # the step in which gunicorn looks for line ends
@@ -178,6 +143,7 @@ class CooperativeInput(BlockReader):
             content_length is None or content_length > self._settings.small_body_bytes
         )
         self._received = 0
+        self._received_at_once = False  # by the read that runs: its last piece was there already
         self._ended = content_length == 0
         self._error: BodyError | None = None
 
@@ -194,22 +160,23 @@ class CooperativeInput(BlockReader):
         """
         return self._error is not None
 
+    def checkpoint(self) -> None:
+        """Go on with a turn, as every read does. For a server, before it calls the application."""
+        scheduler = self._scheduler()
+        if scheduler is not None:
+            scheduler.checkpoint()
+
+    def _before_return(self) -> None:
+        self._received_at_once = False
+        self.checkpoint()
+
     def _receive(self, size: int) -> bytes:
         return self._next_block(self._source.receive, size)
 
     def _receive_line(self, limit: int) -> bytes:
         return self._next_block(self._source.receive_line, limit)
 
-    def checkpoint(self) -> None:
-        """Go on with a turn, as every read does. For a server, before it calls the application."""
-        if self._takes_turns and (scheduler := current_scheduler(self._settings)):
-            scheduler.checkpoint()
-
-    def _before_kept_bytes(self) -> None:
-        # An application that takes a block apart line by line works between these calls.
-        self.checkpoint()
-
-    def _next_block(self, receive: Callable[[int], bytes | None], size: int) -> bytes:
+    def _next_block(self, receive: Callable[[int], bytes], size: int) -> bytes:
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self._ended:
@@ -224,26 +191,37 @@ class CooperativeInput(BlockReader):
             self._error = error
             raise
         except OSError as error:
-            self._error = IncompleteBody(self._received, self._content_length)
-            raise self._error from error
+            raise self._lose_bytes() from error
         except BaseException:
-            # A time-out, a kill, a fault of the source. What this read had received is lost with
-            # it, and a decoder that was broken off reports the end when it is asked again.
-            self._error = IncompleteBody(self._received, self._content_length)
+            self._lose_bytes()
             raise
         self._received += len(block)
         self._ended = not block or self._received == self._content_length
         return block
 
-    def _receive_in_turn(self, receive: Callable[[int], bytes | None], size: int) -> bytes:
-        scheduler = current_scheduler(self._settings) if self._takes_turns else None
-        while True:
-            if scheduler is not None:
-                scheduler.checkpoint()
-            block = receive(size)
-            if block is not None:
-                break
-            self._source.wait()
-        if scheduler is not None and not scheduler.has_turn:  # the source waited by itself
+    def _receive_in_turn(self, receive: Callable[[int], bytes], size: int) -> bytes:
+        scheduler = self._scheduler()
+        if scheduler is None:
+            return receive(size)
+        if self._received_at_once:
             scheduler.checkpoint()
+        had_turn = scheduler.has_turn
+        block = receive(size)
+        # Who had to wait has let the others run, and needs no turn to receive once more: a slow
+        # client's body takes one turn for each read instead of one for each packet.
+        waited = had_turn and not scheduler.has_turn
+        self._received_at_once = not waited
         return block
+
+    def _scheduler(self) -> Scheduler | None:
+        return current_scheduler(self._settings) if self._takes_turns else None
+
+    def _lose_bytes(self) -> BodyError:
+        """From here on every read raises: bytes of the body are missing.
+
+        That is so where a connection broke, and where a read was broken off by a time-out, a kill
+        or a fault of the source: what it had received is lost with it, and a decoder that was
+        broken off reports the end when it is asked again.
+        """
+        self._error = IncompleteBody(self._received, self._content_length)
+        return self._error
