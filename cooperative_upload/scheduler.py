@@ -105,6 +105,14 @@ class Scheduler:
             return
         self._wait_in_line(greenlet)
 
+    def checkpoint_within_turn(self) -> None:
+        """As checkpoint(), but for work that need not belong to an upload: without a turn, go on.
+
+        For steps that large and small bodies share, where a small one should not stand in line.
+        """
+        if self.has_turn:
+            self.checkpoint()
+
     def statistics(self) -> SchedulerStatistics:
         """A snapshot of the counters."""
         return SchedulerStatistics(

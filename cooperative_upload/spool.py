@@ -113,7 +113,9 @@ class Spool(BlockReader, io.BufferedIOBase):
 
     def write(self, data: Any, /) -> int:
         """Write at the position. Keeps a bytes object by reference, and copies any other."""
-        self._go_to(self.tell())
+        self._check_usable()
+        if self._block:  # read ahead of the position
+            self._go_to(self.tell())
         # memoryview refuses what has no bytes: bytes(5) would be five zeros.
         block = data if type(data) is bytes else bytes(memoryview(data))
         if not block:  # does not move the end, also from a position behind it

@@ -3,8 +3,9 @@
 apply() replaces, in this process, what werkzeug uses where an application says nothing else: the
 stream factory of the form parser, by one that makes Spools; FileStorage.save, by one that saves
 a Spool to a path without blocking the loop; and the multipart decoder by the one that is faster
-inside of large parts. Everything else goes to werkzeug's own code: a request class with a stream
-factory of its own, a stream that is no Spool, a destination that is a file object.
+inside of large parts, and that lets others run between small ones. Everything else goes to
+werkzeug's own code: a request class with a stream factory of its own, a stream that is no Spool,
+a destination that is a file object.
 
 It also lets a BodyError through the stream that werkzeug puts around wsgi.input where
 max_content_length is set, which would answer the same 400 without what went wrong.
@@ -19,10 +20,12 @@ from typing import IO, Any
 import werkzeug.formparser
 import werkzeug.wrappers.request
 from werkzeug.datastructures import FileStorage
+from werkzeug.sansio.multipart import Event, Field, File
 from werkzeug.wsgi import LimitedStream
 
 from .errors import BodyError
 from .multipart import BlockMultipartDecoder, is_supported
+from .scheduler import current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
 
@@ -41,11 +44,20 @@ def apply(settings: UploadSettings) -> None:
     ) -> Spool:
         return Spool(settings)
 
+    class Decoder(BlockMultipartDecoder):
+        """Lets others run between the parts of a form, of which one block can hold a thousand."""
+
+        def next_event(self) -> Event:
+            event = super().next_event()
+            if isinstance(event, (Field, File)) and (scheduler := current_scheduler(settings)):
+                scheduler.checkpoint_within_turn()
+            return event
+
     _form_parser.default_stream_factory = spool_factory
     _request.default_stream_factory = spool_factory  # it has imported the name for itself
     FileStorage.save = _save_cooperatively  # type: ignore[method-assign]
     if settings.fast_multipart and is_supported():
-        _form_parser.MultipartDecoder = BlockMultipartDecoder
+        _form_parser.MultipartDecoder = Decoder
     LimitedStream.on_disconnect = _raise_what_is_known  # type: ignore[method-assign]
 
 

@@ -26,6 +26,7 @@ from werkzeug.wsgi import LimitedStream
 
 from cooperative_upload import werkzeug_patch
 from cooperative_upload.body import CooperativeInput
+from cooperative_upload.multipart import is_supported
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import Spool, spools_closed_at_the_end
 
@@ -271,3 +272,24 @@ def test_a_flask_application_end_to_end(patched: UploadSettings, tmp_path: Path)
         assert in_greenlet(post) == {name: len(content) for name, content in contents.items()}
         assert scheduler.statistics().turns > len(data) // (64 * 1024)
     assert {name: (tmp_path / name).read_bytes() for name in contents} == contents
+
+
+@pytest.mark.skipif(not is_supported(), reason="werkzeug's own decoder is left in place")
+@pytest.mark.parametrize("file_name", ["", '; filename="x"'])
+def test_others_run_between_small_parts(file_name: str) -> None:
+    """One block holds many parts: an upload whose slice is used up goes on after the others."""
+    settings = UploadSettings(small_body_bytes=0)
+    werkzeug_patch.apply(settings)
+    part = f'--b\r\nContent-Disposition: form-data; name="f"{file_name}\r\n\r\nx\r\n'.encode()
+    body = part * 200 + b"--b--\r\n"
+
+    def parse() -> int:
+        stream = CooperativeInput(io.BytesIO(body), len(body), settings)
+        parser = werkzeug.formparser.MultiPartParser()
+        with spools_closed_at_the_end():
+            form, files = parser.parse(stream, b"b", len(body))  # type: ignore[arg-type]
+        return len(form.getlist("f")) + len(files.getlist("f"))
+
+    with hub_scheduler() as scheduler:
+        assert in_greenlet(parse) == 200
+        assert scheduler.statistics().turns > 200
