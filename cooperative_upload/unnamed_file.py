@@ -22,6 +22,8 @@ COPY_BYTES = 1024 * 1024  # what is copied at once: enough to make the calls' co
 # open(2) with O_TMPFILE where the file system, or the kernel, does not know it.
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR})
 
+_DESCRIPTORS = "/proc/self/fd"
+
 # The mode that open() gives a new file; the kernel takes the process's umask off it. An unnamed
 # file can't be opened by others whatever its mode is.
 _MODE = 0o666
@@ -148,7 +150,7 @@ def _replacing(target: str, *, fsync: bool) -> Iterator[int]:
 
 def _open_tmpfile(directory: str) -> int | None:
     flag = getattr(os, "O_TMPFILE", None)  # Linux alone
-    if flag is None:
+    if flag is None or not os.path.isdir(_DESCRIPTORS):  # without /proc none gets a name again
         return None
     try:
         return os.open(directory, flag | os.O_RDWR | os.O_CLOEXEC, _MODE)
@@ -190,7 +192,7 @@ def _is_replaceable(target: str) -> bool:
 def _link(descriptor: int, path: str) -> None:
     # linkat(2) with AT_SYMLINK_FOLLOW. Python passes that flag only if a directory descriptor is
     # given; as the source is absolute, the kernel does not look at which one.
-    os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+    os.link(f"{_DESCRIPTORS}/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def _replace(temporary: str, target: str) -> None:

@@ -88,11 +88,15 @@ def way(request: pytest.FixtureRequest) -> Save:
     return save
 
 
-@pytest.fixture(params=["O_TMPFILE", "without O_TMPFILE", "refused by the file system"])
+@pytest.fixture(
+    params=["O_TMPFILE", "without O_TMPFILE", "without /proc", "refused by the file system"]
+)
 def save(request: pytest.FixtureRequest, way: Save, monkeypatch: pytest.MonkeyPatch) -> Save:
     """Each way, where the file system has unnamed files and where it has none."""
     if request.param == "without O_TMPFILE":
         monkeypatch.delattr(os, "O_TMPFILE")
+    elif request.param == "without /proc":
+        monkeypatch.setattr(unnamed_file, "_DESCRIPTORS", "/proc/self/not/there")
     elif request.param == "refused by the file system":
         real_open = os.open
 
