@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -152,3 +153,26 @@ def test_it_never_imports_what_it_measures() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert said.stdout == "[]\n", said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("proxy", [(), ("--behind", "nginx")])
+def test_http2(proxy: tuple[str, ...], scratch: Path) -> None:
+    if proxy and not shutil.which("nginx", path="/usr/sbin:/usr/bin"):
+        pytest.skip("needs nginx")
+    outcome = load_test("--servers", "cooperative", "--uploads", "2", "--tls", "--http2", *proxy,
+                        "--sha256", *SMALL, scratch=scratch)  # fmt: skip
+    assert outcome.status == 0, outcome.out + outcome.err
+
+
+@pytest.mark.parametrize(
+    ("peer", "package"),
+    [("uvicorn", "starlette"), ("aiohttp", "aiohttp"), ("granian", "granian"),
+     ("waitress", "waitress")],
+)  # fmt: skip
+def test_a_peer_does_the_same_job(peer: str, package: str, scratch: Path) -> None:
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs the package {package} (extra peers)")
+    for body in ("form", "raw"):
+        outcome = load_test("--servers", peer, "--uploads", "2", "--body", body, "--sha256",
+                            *SMALL, scratch=scratch)  # fmt: skip
+        assert outcome.status == 0, outcome.out + outcome.err
