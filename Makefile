@@ -1,0 +1,47 @@
+# Each target sets up what it needs in .venv, from setup.cfg; nothing outside of this folder is
+# changed. `make PYTHON=python3.13 test` takes another Python.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# The oldest versions that are supported, for the live tests: setup.cfg's lower bounds.
+OLDEST := gunicorn[gevent]==25.0.0 gevent==24.10.1 werkzeug==3.0.6 flask==3.0.3 h2==4.1.0
+
+.PHONY: help test lint serve demo loadtest clean
+
+help:
+	@echo "make loadtest   measure the stock worker against this one, in about a minute"
+	@echo "make demo       serve the demo on http://127.0.0.1:8000/"
+	@echo "make serve      the same application, without opening anything"
+	@echo "make test       lint, types and all tests, on the oldest and the newest gunicorn"
+	@echo "make lint       ruff and mypy alone"
+	@echo "make clean      remove what these made"
+
+test: lint .venv-oldest/ready
+	$(BIN)/python -m pytest
+
+lint: .venv/ready-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+serve demo: .venv/ready-loadtest
+	$(BIN)/gunicorn
+
+loadtest: .venv/ready-loadtest
+	$(BIN)/python -m loadtest $(ARGS)
+
+clean:
+	rm -rf .venv .venv-oldest *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/ready-%: setup.cfg | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+.venv-oldest/ready: setup.cfg Makefile
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --disable-pip-version-check --editable . $(OLDEST)
+	@touch $@
