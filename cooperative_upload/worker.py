@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from gevent import GreenletExit
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
 from gunicorn.http2.errors import HTTP2Error
@@ -77,7 +78,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         req.body = body
         # What the application does before its first read is part of the upload too: a hundred
         # uploads that begin at once would otherwise do it all in one round of the loop.
-        body.checkpoint()
+        try:
+            body.checkpoint()
+        except GreenletExit:
+            raise StopIteration from None  # to gunicorn: close this connection, quietly
         with spools_closed_at_the_end():
             return super().handle_request(listener_name, req, sock, addr)
 

@@ -1,8 +1,9 @@
 """Work that may block on the disk, done by threads of its own while the loop goes on.
 
 Each hub has one Writer. Its threads are not those of the hub's own pool, which resolves host
-names too: a slow disk must not stop that. There is one thread by default, since on few cores
-each more of them only competes with the loop. Outside of a hub the work is done at once.
+names too: a slow disk must not stop that. There is one thread by default, and it has a lower
+priority than the loop, since on few cores it competes with the loop and with everybody who waits
+for an answer. Outside of a hub the work is done at once.
 
 A greenlet that waits here has let go of the loop, so its turn is over; whoever works on a body
 takes a turn again with Scheduler.checkpoint().
@@ -10,6 +11,8 @@ takes a turn again with Scheduler.checkpoint().
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -69,17 +72,30 @@ class _ThreadJob:
 class ThreadWriter:
     """The writing threads of one hub."""
 
-    def __init__(self, hub: Hub, threads: int) -> None:
+    def __init__(self, hub: Hub, threads: int, nice: int) -> None:
+        self._nice = nice
         # Without idle_task_timeout: before gevent 26.9 a call that was handed over in the moment
         # in which a thread gave up waiting was never made.
         self._pool = ThreadPool(threads, hub)
         _of_this_thread.guard = _EndOfThread(self._pool)
 
     def start(self, function: Callable[..., Any], *args: Any) -> Job:
-        return _ThreadJob(self._pool.spawn(_outcome, function, args))
+        return _ThreadJob(self._pool.spawn(self._outcome, function, args))
 
     def start_soon(self, function: Callable[..., object], *args: Any) -> None:
-        gevent.spawn(self._pool.spawn, function, *args)
+        gevent.spawn(self._pool.spawn, self._call, function, args)
+
+    def _outcome(self, *call: Any) -> tuple[Any, BaseException | None]:
+        return _outcome(self._call, call)
+
+    def _call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        if not hasattr(_of_this_thread, "has_low_priority"):
+            _of_this_thread.has_low_priority = True
+            # On Linux the value is that of the calling thread alone (nice(2)); elsewhere it
+            # would be that of the whole process.
+            if sys.platform == "linux":
+                os.nice(self._nice)
+        return function(*args)
 
 
 class _EndOfThread:
@@ -121,14 +137,16 @@ _DIRECT = DirectWriter()
 def current_writer(settings: UploadSettings) -> Writer:
     """The writer for the current greenlet: its hub's, or a direct one where no hub runs it.
 
-    The first caller's settings give the number of threads.
+    The first caller's settings give the number of threads and their priority.
     """
     hub = current_hub()
     if hub is None:
         return _DIRECT
     writer: Writer | None = hub.__dict__.get(_ATTRIBUTE)
     if writer is None:
-        writer = hub.__dict__[_ATTRIBUTE] = ThreadWriter(hub, settings.writer_threads)
+        writer = hub.__dict__[_ATTRIBUTE] = ThreadWriter(
+            hub, settings.writer_threads, settings.writer_nice
+        )
     return writer
 
 

@@ -23,6 +23,7 @@ DEFAULTS = {
     "spool_batch_bytes": 524288,
     "spool_directory": "",
     "writer_threads": 1,
+    "writer_nice": 10,
     "patch_werkzeug": True,
     "fast_multipart": True,
     "save_links": True,
@@ -33,6 +34,7 @@ UNITS = {
     "_ms": "Milliseconds",
     "_bytes": "Bytes",
     "_threads": "Threads",
+    "_nice": "Steps",
     "_directory": "Directory",
 }
 
@@ -134,6 +136,8 @@ def test_unreadable_environment(name: str, text: str) -> None:
         ("spool_batch_bytes", (1 << 30) + 1),
         ("writer_threads", 0),
         ("writer_threads", 65),
+        ("writer_nice", -1),
+        ("writer_nice", 20),
     ],
 )
 def test_out_of_range(name: str, value: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -252,3 +254,19 @@ def test_threads_stay_while_their_hub_does() -> None:
         gc.collect()
         gevent.sleep(0.01)
     assert len(idents) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such priorities")
+def test_writing_threads_yield_the_core_to_the_loop() -> None:
+    """They are nicer than the process by the setting, and the loop's own thread is not."""
+    settings = UploadSettings(writer_nice=7)
+
+    def nice_of_the_writing_thread() -> int:
+        job = current_writer(settings).start(os.getpriority, os.PRIO_PROCESS, 0)
+        return int(job.result())
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with hub_writer():
+        for _ in range(2):  # once for each thread, not for each call
+            assert in_greenlet(nice_of_the_writing_thread) == min(own + 7, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
