@@ -20,7 +20,7 @@ help:
 test: lint .venv-oldest/ready
 	$(BIN)/python -m pytest
 
-lint: .venv/ready-test
+lint: .venv/ready-test .venv/ready-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
