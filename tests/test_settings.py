@@ -23,7 +23,7 @@ DEFAULTS = {
     "spool_batch_bytes": 524288,
     "spool_directory": "",
     "writer_threads": 1,
-    "writer_nice": 10,
+    "writer_nice": 5,
     "patch_werkzeug": True,
     "fast_multipart": True,
     "save_links": True,
