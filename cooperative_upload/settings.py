@@ -76,8 +76,8 @@ class UploadSettings:
         5,
         "Steps of nice(1) by which the priority of those threads is below the worker's, 0 to 19; "
         "Linux only. With 5 steps the p99 beside 32 uploads was 1.7 to 1.8 times that of the idle "
-        "server on two cores, with none 2.1 to 2.6 times, at about the same throughput. 0 if other "
-        "programs keep the cores busy and uploads matter more.",
+        "server on two cores, with none 2.1 to 2.6 times, at about the same throughput. 0 if "
+        "other programs keep the cores busy and uploads matter more.",
     )
     patch_werkzeug: bool = _setting(
         True,
