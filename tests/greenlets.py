@@ -93,8 +93,14 @@ def hub_scheduler(
     with _replaced(scheduler._ATTRIBUTE):
         new = Scheduler(get_hub(), slice_seconds, deadline_seconds)
         get_hub().__dict__[scheduler._ATTRIBUTE] = new
-        yield new
-        assert new.statistics().queue_length == 0
+        try:
+            yield new
+            assert new.statistics().queue_length == 0
+        finally:
+            # A scheduler lives as long as its hub; this one does not, and libuv still has a
+            # watcher that was freed before it was closed.
+            new._idle.close()
+            new._deadline.close()
 
 
 @contextlib.contextmanager
