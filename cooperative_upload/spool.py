@@ -140,6 +140,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         content, self._memory = self._memory.getvalue(), None
         if content:
             self._batch, self._batch_start, self._batch_bytes = [content], 0, len(content)
+        self._checkpoint()  # making the file was a wait
 
     def flush(self) -> None:
         """Wait until what was written has reached the file; raises what went wrong with it."""

@@ -705,6 +705,18 @@ def test_a_slow_disk_stops_this_upload_alone(settings: UploadSettings) -> None:
         spool.close()
 
 
+def test_making_the_file_is_a_wait(settings: UploadSettings) -> None:
+    """Whoever waited for the disk to make it takes a turn again before it goes on."""
+    with hub_scheduler(FOREVER) as scheduler, hub_writer(), Spool(settings) as spool:
+
+        def roll_over() -> bool:
+            scheduler.checkpoint()
+            spool.rollover()
+            return scheduler.has_turn
+
+        assert in_greenlet(roll_over)
+
+
 def test_others_run_while_it_is_read(settings: UploadSettings) -> None:
     """A turn for each window of a large read from disk."""
     with hub_scheduler() as scheduler, hub_writer(), Spool(settings) as spool:
