@@ -12,7 +12,7 @@ OLDEST := gunicorn[gevent]==25.0.0 gevent==24.10.1 werkzeug==3.0.6 flask==3.0.3 
 help:
 	@echo "make loadtest   measure the stock worker against this one, in about a minute"
 	@echo "make demo       serve the demo on http://127.0.0.1:8000/"
-	@echo "make serve      the same application, without opening anything"
+	@echo "make serve      the same, by the name that one looks for to try the configuration"
 	@echo "make test       lint, types and all tests, on the oldest and the newest gunicorn"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make clean      remove what these made"
