@@ -4,8 +4,13 @@ Worker                 `gunicorn -k cooperative_upload.Worker`: nothing in the a
 CooperativeInput       the wsgi.input of that worker, for use around any other
 Spool                  the temporary file that werkzeug's form parser writes file parts to
 UploadSettings         all settings, with their units, defaults and reasons
-UploadError, BodyError, IncompleteBody, MalformedBody, SettingsError
-                       what can go wrong, by who is at fault
+UploadError            base of all that can go wrong, by who is at fault:
+    BodyError          the client: IncompleteBody, MalformedBody, BodyTimeout, BodyTooSlow,
+                       BodyTooLarge
+    StorageError, TooManyUploads, WorkerEnding
+                       the server
+    SettingsError      the operator
+upload_statistics      how the bodies of this process ended, in numbers
 current_scheduler      the turns of the current hub, and their statistics()
 """
 
@@ -14,7 +19,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .body import CooperativeInput
-from .errors import BodyError, IncompleteBody, MalformedBody, SettingsError, UploadError
+from .errors import (
+    BodyError,
+    BodyTimeout,
+    BodyTooLarge,
+    BodyTooSlow,
+    IncompleteBody,
+    MalformedBody,
+    SettingsError,
+    StorageError,
+    TooManyUploads,
+    UploadError,
+    WorkerEnding,
+)
+from .monitor import upload_statistics
 from .scheduler import SchedulerStatistics, current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
@@ -24,16 +42,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BodyError",
+    "BodyTimeout",
+    "BodyTooLarge",
+    "BodyTooSlow",
     "CooperativeInput",
     "IncompleteBody",
     "MalformedBody",
     "SchedulerStatistics",
     "SettingsError",
     "Spool",
+    "StorageError",
+    "TooManyUploads",
     "UploadError",
     "UploadSettings",
     "Worker",
+    "WorkerEnding",
     "current_scheduler",
+    "upload_statistics",
 ]
 
 

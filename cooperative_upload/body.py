@@ -14,11 +14,13 @@ of the loop and so ends the turn. Outside of a hub there are no turns to take.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from .blocks import BLOCK_BYTES, BlockReader
-from .errors import BodyError, IncompleteBody
+from .errors import BodyError, BodyTimeout, BodyTooLarge, BodyTooSlow, IncompleteBody
+from .limits import MinimumRate
 from .scheduler import Scheduler, current_scheduler
 from .settings import UploadSettings
 
@@ -121,12 +123,16 @@ class CooperativeInput(BlockReader):
     source: a Source, or any object with read(n), such as the wsgi.input of another server.
     content_length: bytes of the body; None where the framing does not announce them.
     settings: None for the defaults.
+    sock: the gevent socket that the source receives from, for the limit of time between two
+        reads; None if there is none, or if the source has limits of its own.
+    most_bytes: the size from which on the body is refused with BodyTooLarge; None for none.
+    before_receiving: called once, when the first bytes are about to be received.
 
     read, readline, readlines and iteration are those of PEP 3333, and exact: read(n) returns
     fewer than n bytes only at the end of the body. All of them raise IncompleteBody (or another
-    BodyError of the source) where the body is not what the client announced, and after a read
-    that was broken off by a gevent.Timeout or a kill. There is no readinto: werkzeug would then
-    take another path than over gunicorn's own body.
+    BodyError) where the body is not what the client announced, where it comes too slowly or is
+    too large, and after a read that was broken off by a gevent.Timeout or a kill. There is no
+    readinto: werkzeug would then take another path than over gunicorn's own body.
     """
 
     def __init__(
@@ -134,11 +140,19 @@ class CooperativeInput(BlockReader):
         source: Any,
         content_length: int | None = None,
         settings: UploadSettings | None = None,
+        *,
+        sock: Any = None,
+        most_bytes: int | None = None,
+        before_receiving: Callable[[], object] | None = None,
     ) -> None:
         self._source: Source = source if hasattr(source, "receive") else StreamSource(source)
         super().__init__(self._source.read_ahead)
         self._content_length = content_length
         self._settings = settings or UploadSettings()
+        self._sock = sock
+        self._most_bytes = most_bytes
+        self._before_receiving = before_receiving
+        self._rate = _minimum_rate(self._settings)
         self._takes_turns = (
             content_length is None or content_length > self._settings.small_body_bytes
         )
@@ -146,11 +160,35 @@ class CooperativeInput(BlockReader):
         self._received_at_once = False  # by the read that runs: its last piece was there already
         self._ended = content_length == 0
         self._error: BodyError | None = None
+        if most_bytes is not None and content_length is not None and content_length > most_bytes:
+            self._error = BodyTooLarge(most_bytes, content_length)
 
     @property
     def received(self) -> int:
         """Bytes of the body that have come from the source so far."""
         return self._received
+
+    @property
+    def content_length(self) -> int | None:
+        """Bytes of the whole body; None where the framing does not announce them."""
+        return self._content_length
+
+    @property
+    def to_come(self) -> int | None:
+        """Bytes of the body that have not come from the source; None if nobody knows how many."""
+        if self._ended:
+            return 0
+        return None if self._content_length is None else self._content_length - self._received
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether this is an upload: a body of unknown size, or one that is not small."""
+        return self._takes_turns
+
+    @property
+    def error(self) -> BodyError | None:
+        """What every read raises from now on; None as long as all is well."""
+        return self._error
 
     @property
     def failed(self) -> bool:
@@ -187,41 +225,83 @@ class CooperativeInput(BlockReader):
             block = self._receive_in_turn(receive, size)
             if not block and self._content_length is not None:
                 raise IncompleteBody(self._received, self._content_length)
+            self._check_size(len(block))
         except BodyError as error:
             self._error = error
             raise
         except OSError as error:
-            raise self._lose_bytes() from error
-        except BaseException:
-            self._lose_bytes()
+            raise self._lose_bytes("the connection was lost", error) from error
+        except BaseException as error:
+            self._lose_bytes("a read was broken off", error)
             raise
         self._received += len(block)
         self._ended = not block or self._received == self._content_length
         return block
 
+    def _check_size(self, size: int) -> None:
+        if self._most_bytes is not None and self._received + size > self._most_bytes:
+            raise BodyTooLarge(self._most_bytes, None)
+
     def _receive_in_turn(self, receive: Callable[[int], bytes], size: int) -> bytes:
         scheduler = self._scheduler()
         if scheduler is None:
-            return receive(size)
+            return self._receive_from_client(receive, size)
         if self._received_at_once:
             scheduler.checkpoint()
         had_turn = scheduler.has_turn
-        block = receive(size)
+        block = self._receive_from_client(receive, size)
         # Who had to wait has let the others run, and needs no turn to receive once more: a slow
         # client's body takes one turn for each read instead of one for each packet.
         waited = had_turn and not scheduler.has_turn
         self._received_at_once = not waited
         return block
 
+    def _receive_from_client(self, receive: Callable[[int], bytes], size: int) -> bytes:
+        """Receive, in the time that a client has for it: here, and here alone, a body waits."""
+        if self._before_receiving is not None:
+            announce, self._before_receiving = self._before_receiving, None
+            announce()
+        if self._rate is None:
+            return self._receive_in_time(receive, size)
+        began = time.perf_counter()
+        block = self._receive_in_time(receive, size)
+        too_slow = self._rate.add(len(block), time.perf_counter() - began)
+        received = self._received + len(block)
+        if too_slow is not None and block and received != self._content_length:
+            minimum = self._settings.min_rate_bytes
+            raise BodyTooSlow(received, self._content_length, too_slow, minimum)
+        return block
+
+    def _receive_in_time(self, receive: Callable[[int], bytes], size: int) -> bytes:
+        seconds = self._settings.body_timeout_seconds
+        if self._sock is None or not seconds:
+            return receive(size)
+        self._sock.settimeout(seconds)
+        try:
+            return receive(size)
+        except TimeoutError as error:
+            if error.errno is not None:  # ETIMEDOUT: the network gave up, and not this server
+                raise
+            raise BodyTimeout(self._received, self._content_length, seconds) from None
+        finally:
+            self._sock.settimeout(None)  # a response may take longer
+
     def _scheduler(self) -> Scheduler | None:
         return current_scheduler(self._settings) if self._takes_turns else None
 
-    def _lose_bytes(self) -> BodyError:
+    def _lose_bytes(self, what: str, error: BaseException) -> BodyError:
         """From here on every read raises: bytes of the body are missing.
 
         That is so where a connection broke, and where a read was broken off by a time-out, a kill
         or a fault of the source: what it had received is lost with it, and a decoder that was
         broken off reports the end when it is asked again.
         """
-        self._error = IncompleteBody(self._received, self._content_length)
+        cause = f"{what} ({getattr(error, 'strerror', None) or type(error).__name__})"
+        self._error = IncompleteBody(self._received, self._content_length, cause)
         return self._error
+
+
+def _minimum_rate(settings: UploadSettings) -> MinimumRate | None:
+    if not settings.min_rate_bytes:
+        return None
+    return MinimumRate(settings.min_rate_bytes, settings.min_rate_window_seconds)

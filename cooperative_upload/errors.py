@@ -1,31 +1,40 @@
 """What can go wrong with an upload, split by who is at fault.
 
 Every error of this package is an UploadError and names its fault: the *client* that sent the
-body, or the *operator* who configured the server. A full or broken disk stays the OSError that
-the system raised: its errno says more than a name of ours could.
+body, the *server* that can't take it now, or the *operator* who configured the server. Those
+that end a request say how its body ended, in one word that the log and the counters use too.
 
-A BodyError has to end well in each layer that may meet it, none of which knows this package:
+They have to end well in each layer that may meet them, none of which knows this package:
 
-* werkzeug and Flask turn an HTTPException into its response: it is a 400, with a sentence.
+* werkzeug and Flask turn an HTTPException into its response: each has its status and a sentence.
 * werkzeug's form parser swallows a ValueError and goes on with an empty form (silent=True):
-  it is none.
-* WSGI code, Django and WebOb expect an OSError from a read that the client cut: it is one.
-* gunicorn closes the connection without a traceback on an OSError with ECONNRESET: its errno
-  is that.
+  those that a read or a write raises are none.
+* WSGI code, Django and WebOb expect an OSError from a read that the client cut, and from a write
+  to a full disk: they are OSErrors.
+* gunicorn closes the connection without a traceback on an OSError with ECONNRESET: that is the
+  errno of a BodyError. A StorageError keeps the errno that the system gave.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 from typing import ClassVar, Literal
 
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import (
+    BadRequest,
+    ClientDisconnected,
+    HTTPException,
+    RequestEntityTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+)
 
 
 class UploadError(Exception):
     """Base of all errors of this package."""
 
-    fault: ClassVar[Literal["client", "operator"]]
+    fault: ClassVar[Literal["client", "server", "operator"]]
 
 
 class SettingsError(UploadError, ValueError):
@@ -34,37 +43,49 @@ class SettingsError(UploadError, ValueError):
     fault = "operator"
 
 
-class BodyError(ClientDisconnected, UploadError, OSError):
-    """The request body can't be had as the client announced it; HTTP status 400."""
+class RequestError(HTTPException, UploadError):
+    """An error that is a request's answer, with status and text."""
+
+    ending: ClassVar[str]
+
+
+class BodyError(RequestError, OSError):
+    """The request body can't be had as the client announced it."""
 
     fault = "client"
     errno = errno.ECONNRESET
 
 
-class IncompleteBody(BodyError):
-    """The body ended before its announced end.
+class IncompleteBody(BodyError, ClientDisconnected):
+    """The body ended before its announced end; HTTP status 400.
 
     received: bytes that had arrived.
     expected: bytes that Content-Length announced; None where the framing announces none
         (chunked transfer coding, RFC 9112 section 7.1).
+    cause: what came before the rest of the body.
     """
 
-    def __init__(self, received: int, expected: int | None) -> None:
+    ending = "incomplete"
+
+    def __init__(
+        self, received: int, expected: int | None, cause: str = "the client stopped sending"
+    ) -> None:
         self.received = received
         self.expected = expected
-        announced = "" if expected is None else f" of {expected:,}"
         super().__init__(
-            f"The request body is incomplete: received {received:,}{announced} bytes "
-            "before the client stopped sending."
+            f"The request body is incomplete: received {progress(received, expected)} "
+            f"before {cause}."
         )
 
 
-class MalformedBody(BodyError):
-    """The framing of the body breaks its protocol.
+class MalformedBody(BodyError, BadRequest):
+    """The framing of the body breaks its protocol; HTTP status 400.
 
     received: bytes of the body that had been decoded before the fault.
     reason: what is wrong, in the words of the server's decoder.
     """
+
+    ending = "malformed"
 
     def __init__(self, received: int, reason: str) -> None:
         self.received = received
@@ -72,3 +93,138 @@ class MalformedBody(BodyError):
         super().__init__(
             f"The request body is malformed after {received:,} bytes: {reason.rstrip('.')}."
         )
+
+
+class BodyTimeout(BodyError, RequestTimeout):
+    """The client sent nothing for too long; HTTP status 408.
+
+    received, expected: as for IncompleteBody.
+    seconds: how long nothing came.
+    """
+
+    ending = "timed_out"
+
+    def __init__(self, received: int, expected: int | None, seconds: float) -> None:
+        self.received = received
+        self.expected = expected
+        self.seconds = seconds
+        super().__init__(
+            f"The request body stopped arriving: received {progress(received, expected)}, "
+            f"then nothing for {seconds:g} seconds."
+        )
+
+
+class BodyTooSlow(BodyError, RequestTimeout):
+    """The client sent less than the minimum rate; HTTP status 408.
+
+    received, expected: as for IncompleteBody.
+    rate, minimum: bytes a second.
+    """
+
+    ending = "too_slow"
+
+    def __init__(self, received: int, expected: int | None, rate: float, minimum: float) -> None:
+        self.received = received
+        self.expected = expected
+        self.rate = rate
+        self.minimum = minimum
+        super().__init__(
+            f"The request body arrives too slowly: received {progress(received, expected)}, "
+            f"lately {rate:,.0f} bytes a second where at least {minimum:,.0f} are expected."
+        )
+
+
+class BodyTooLarge(BodyError, RequestEntityTooLarge):
+    """The body is larger than the server accepts; HTTP status 413.
+
+    limit: the most bytes that are accepted.
+    expected: bytes that Content-Length announced; None where more than the limit have arrived.
+    """
+
+    ending = "too_large"
+
+    def __init__(self, limit: int, expected: int | None) -> None:
+        self.limit = limit
+        self.expected = expected
+        size = f"more than {limit:,}" if expected is None else f"{expected:,}"
+        super().__init__(
+            f"The request body is too large: got {size} bytes, accepted are at most {limit:,}."
+        )
+
+
+class TooManyUploads(RequestError, ServiceUnavailable):
+    """The server, or this client, has as many uploads as it may have; HTTP status 503.
+
+    whose: "this server" or "this client".
+    limit: how many uploads at once those may be.
+    """
+
+    ending = "turned_away"
+    fault = "server"
+
+    def __init__(self, whose: str, limit: int, retry_after: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"Too many uploads at once: {whose} may have {limit:,}. Try again in a while.",
+            retry_after=retry_after,
+        )
+
+
+class WorkerEnding(RequestError, ServiceUnavailable):
+    """The worker is being stopped and could not wait any longer; HTTP status 503."""
+
+    ending = "killed"
+    fault = "server"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is being restarted before the request was finished. Try again.",
+            retry_after=1,
+        )
+
+
+class StorageError(RequestError, OSError):
+    """What was received can't be stored. Its errno and strerror are the system's.
+
+    HTTP status: 507 without space left, 413 for a file larger than the server may write, 503
+    without descriptors or memory left, 500 for all else (no permission, read-only, a broken disk).
+    """
+
+    ending = "not_stored"
+    fault = "server"
+
+    def __init__(self, error: OSError) -> None:
+        self.code, sentence = _STORAGE_ANSWERS.get(error.errno or 0, _STORAGE_BROKEN)
+        super().__init__(sentence)
+        self.errno = error.errno
+        self.strerror = error.strerror
+        self.filename = error.filename
+
+    def __str__(self) -> str:
+        # The path is for the log and not for the client, whose text is the description.
+        where = "" if self.filename is None else f": {os.fspath(self.filename)!r}"
+        return f"{self.description} [Errno {self.errno}] {self.strerror}{where}"
+
+
+_STORAGE_BROKEN = (500, "The server can't store the upload: its storage does not work.")
+_NO_SPACE = (507, "The server can't store the upload: there is no space left for it.")
+_NO_RESOURCES = (503, "The server can't store the upload now: it has too many files open.")
+
+_STORAGE_ANSWERS = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: (413, "The upload is larger than any file that the server may write."),
+    errno.EMFILE: _NO_RESOURCES,
+    errno.ENFILE: _NO_RESOURCES,
+    errno.ENOMEM: (503, "The server can't store the upload now: it has no memory left."),
+}
+
+
+def is_for_want_of_room(error: OSError) -> bool:
+    """Whether no place of the application's choice is at fault, but a lack of something."""
+    return error.errno in _STORAGE_ANSWERS
+
+
+def progress(received: int, expected: int | None) -> str:
+    """How much of a body came, in words."""
+    return f"{received:,} bytes" if expected is None else f"{received:,} of {expected:,} bytes"

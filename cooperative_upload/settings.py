@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import errno
 import math
-import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +24,27 @@ ENVIRONMENT_PREFIX = "COOPERATIVE_UPLOAD_"
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
+
+_FULL_FOR_NOW = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+
+# The settings for which every number is right that is not negative.
+_AT_LEAST_NOTHING = (
+    "small_body_bytes",
+    "spool_memory_bytes",
+    "body_timeout_seconds",
+    "min_rate_bytes",
+    "header_timeout_seconds",
+    "drain_bytes",
+    "lingering_seconds",
+    "lingering_idle_seconds",
+    "max_body_bytes",
+    "max_urlencoded_bytes",
+    "max_json_bytes",
+    "max_uploads",
+    "max_uploads_per_client",
+    "max_uploads_wait_seconds",
+    "retry_after_seconds",
+)
 
 
 def _setting(default: Any, doc: str) -> Any:
@@ -72,12 +93,98 @@ class UploadSettings:
         "loop for the cores: with 10 the p99 beside 32 uploads was 3 to 6 times that with 1, and "
         "the throughput the same.",
     )
+    writer_spare_threads: int = _setting(
+        8,
+        "Threads that may be added to those, one for each write that takes longer than a second: "
+        "a disk that hangs, or a save to a network drive that is away, holds up its own upload "
+        "alone. They end when the write does.",
+    )
     writer_nice: int = _setting(
         5,
         "Steps of nice(1) by which the priority of those threads is below the worker's, 0 to 19; "
         "Linux only. With 5 steps the p99 beside 32 uploads was 1.7 to 1.8 times that of the idle "
         "server on two cores, with none 2.1 to 2.6 times, at about the same throughput. 0 if "
         "other programs keep the cores busy and uploads matter more.",
+    )
+    body_timeout_seconds: float = _setting(
+        60.0,
+        "Seconds that a client may send nothing in the middle of a body before it gets a 408; "
+        "nginx's client_body_timeout. What a body waits for its turn does not count. 0: forever. "
+        "HTTP/2 bodies have gunicorn's own timeout instead.",
+    )
+    min_rate_bytes: float = _setting(
+        0.0,
+        "Bytes a second that a body must bring, or its client gets a 408. 0: no such limit, since "
+        "a slow client costs a connection and nothing else. Behind a load balancer with few "
+        "connections, 500 (that of Apache's mod_reqtimeout) ends those that trickle.",
+    )
+    min_rate_window_seconds: float = _setting(
+        20.0,
+        "Seconds of waiting for the client over which that rate is taken, so that a short gap "
+        "ends no upload.",
+    )
+    header_timeout_seconds: float = _setting(
+        60.0,
+        "Seconds that a new connection has for its TLS handshake, and then for the headers of its "
+        "first request; nginx's client_header_timeout. gunicorn's keepalive limits the headers "
+        "too, unless it is 0. 0: forever.",
+    )
+    drain_bytes: int = _setting(
+        256 * 1024,
+        "Bytes of a body that the application did not read which are read and thrown away to keep "
+        "the connection; Go's bound. With more of them left, or with an unknown number, the "
+        "response says Connection: close.",
+    )
+    lingering_seconds: float = _setting(
+        30.0,
+        "Seconds that such a connection is read from after the response, so that a client which "
+        "still sends gets it and not a reset; nginx's lingering_time.",
+    )
+    lingering_idle_seconds: float = _setting(
+        5.0,
+        "Seconds without a byte after which that ends; nginx's lingering_timeout.",
+    )
+    lingering_connections: int = _setting(
+        256,
+        "Connections that linger at once; one more ends the one that has lingered longest. A "
+        "quarter of gunicorn's default for worker_connections.",
+    )
+    max_body_bytes: int = _setting(
+        0,
+        "Bytes of the largest body that is accepted, else a 413: before a byte of it is read if "
+        "it has a Content-Length, by counting if it has none. 0: no limit, as on the stock "
+        "worker; the application has its own (MAX_CONTENT_LENGTH).",
+    )
+    max_urlencoded_bytes: int = _setting(
+        2 * 1024 * 1024,
+        "Bytes of the largest application/x-www-form-urlencoded body, else a 413. Python parses "
+        "such a form in one go, in which nobody else runs: 1 MiB takes up to a quarter of a "
+        "second. 0: no limit.",
+    )
+    max_json_bytes: int = _setting(
+        0,
+        "Bytes of the largest JSON body (application/json, and types that end in +json), else a "
+        "413. It is parsed in one go too, but a MiB in about 12 ms, and APIs differ in what they "
+        "accept. 0: no limit.",
+    )
+    max_uploads: int = _setting(
+        0,
+        "Uploads that a worker receives at once; those are the bodies that take turns. 0: no "
+        "limit, since a hundred cost little more than one; the disk may want another.",
+    )
+    max_uploads_per_client: int = _setting(
+        0,
+        "Uploads that a worker receives at once from one address. 0: no limit, since behind a "
+        "proxy all clients have the proxy's address (use nginx's limit_conn there).",
+    )
+    max_uploads_wait_seconds: float = _setting(
+        0.0,
+        "Seconds that an upload waits in line where one of these two limits is reached, before it "
+        "is refused with a 503. 0: refused at once.",
+    )
+    retry_after_seconds: int = _setting(
+        10,
+        "Seconds that the Retry-After header of that 503 names: about the time of an upload.",
     )
     patch_werkzeug: bool = _setting(
         True,
@@ -103,11 +210,14 @@ class UploadSettings:
             _check_type(setting.name, getattr(self, setting.name), type(setting.default))
         _check_range("slice_ms", self.slice_ms, 0.01, 1000)
         _check_range("deadline_ms", self.deadline_ms, 1, 60_000)
-        _check_range("small_body_bytes", self.small_body_bytes, 0, math.inf)
-        _check_range("spool_memory_bytes", self.spool_memory_bytes, 0, math.inf)
         _check_range("spool_batch_bytes", self.spool_batch_bytes, 4096, 1 << 30)
         _check_range("writer_threads", self.writer_threads, 1, 64)
+        _check_range("writer_spare_threads", self.writer_spare_threads, 0, 256)
         _check_range("writer_nice", self.writer_nice, 0, 19)
+        for name in _AT_LEAST_NOTHING:
+            _check_range(name, getattr(self, name), 0, math.inf)
+        _check_range("min_rate_window_seconds", self.min_rate_window_seconds, 0.1, math.inf)
+        _check_range("lingering_connections", self.lingering_connections, 1, math.inf)
 
     @property
     def spool_path(self) -> str:
@@ -139,12 +249,18 @@ class UploadSettings:
         return cls(**values)
 
     def check_spool_directory(self) -> None:
-        """Raise SettingsError unless files can be made in the spool's directory."""
-        path = self.spool_path
-        if not os.path.isdir(path):
-            raise SettingsError(f"spool_directory: {path!r} is not a directory")
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise SettingsError(f"spool_directory: no permission to make files in {path!r}")
+        """Raise SettingsError unless this process can make files in the spool's directory.
+
+        A directory that is full at the moment passes.
+        """
+        try:
+            tempfile.TemporaryFile(dir=self.spool_path).close()
+        except OSError as error:
+            if error.errno in _FULL_FOR_NOW:
+                return
+            raise SettingsError(
+                f"spool_directory: can't make files in {self.spool_path!r}: {error.strerror}"
+            ) from None
 
 
 def setting_names() -> list[str]:

@@ -5,8 +5,8 @@ collected by reference and written with one call per batch, while the next batch
 most one batch of a spool is in flight. What it can do is what tempfile.SpooledTemporaryFile can
 do; like any file object, it is used by one greenlet at a time.
 
-spools_closed_at_the_end() ties spools to a request: they are freed when it ends, also if it
-failed halfway, and not at the next garbage collection.
+What can't be stored is a StorageError. spools_closed_at_the_end() ties spools to a request: they
+are freed when it ends, also if it failed halfway, and not at the next garbage collection.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from .blocks import BLOCK_BYTES, BlockReader
 from .disk_file import DiskFile
+from .errors import StorageError, is_for_want_of_room
 from .scheduler import current_scheduler
 from .settings import UploadSettings
 from .unnamed_file import append, whole_or_not_at_all
@@ -31,14 +32,24 @@ _MOST_BLOCKS = 1024
 # What is read from the disk at once: a few tenths of a millisecond of copying at the most.
 _WINDOW_BYTES = 4 * BLOCK_BYTES
 
-_spools_of_request: ContextVar[set[Spool] | None] = ContextVar("spools", default=None)
+
+class RequestSpools:
+    """The spools that one request made, and the last thing that went wrong with any of them."""
+
+    def __init__(self) -> None:
+        self.open: set[Spool] = set()
+        self.error: StorageError | None = None
+
+
+_spools_of_request: ContextVar[RequestSpools | None] = ContextVar("spools", default=None)
 
 
 class Spool(BlockReader, io.BufferedIOBase):
     """A temporary file, open for reading and writing, that never blocks the loop.
 
-    A write that failed (no space, a limit, a broken disk) is raised by the next write, seek,
-    read or save, and by each one after it: what could not be written is never taken for written.
+    A write that failed (no space, a limit, a broken disk) is raised as a StorageError by the next
+    write, seek, read or save, and by each one after it: what could not be written is never taken
+    for written.
     """
 
     mode = "rb+"
@@ -54,10 +65,10 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._batch_start = 0
         self._batch_bytes = 0
         self._in_flight: Job | None = None
-        self._error: OSError | None = None
+        self._error: StorageError | None = None
         self._request = _spools_of_request.get()
         if self._request is not None:
-            self._request.add(self)
+            self._request.open.add(self)
 
     @property
     def name(self) -> int | None:
@@ -107,7 +118,9 @@ class Spool(BlockReader, io.BufferedIOBase):
             self._size = min(self._size, wanted)
             return wanted
         self.flush()
-        self._file_of_our_own().truncate(wanted)
+        disk = self._file_of_our_own()
+        with self._errors_of_storage():
+            disk.truncate(wanted)
         self._size = wanted
         return wanted
 
@@ -136,7 +149,8 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._check_usable()
         if self._memory is None:
             return
-        self._disk = DiskFile(self._settings)
+        with self._errors_of_storage():
+            self._disk = DiskFile(self._settings)
         content, self._memory = self._memory.getvalue(), None
         if content:
             self._batch, self._batch_start, self._batch_bytes = [content], 0, len(content)
@@ -169,23 +183,32 @@ class Spool(BlockReader, io.BufferedIOBase):
         file system gives that file its name; all others copy, in a thread.
 
         fsync: return only when the content and the name are on the medium.
-        Raises OSError.
+        Raises OSError for a path that can't be written, and StorageError where there is no room.
         """
         self.flush()
         start, target = self.tell(), os.fsdecode(path)
+        try:
+            self._save(start, target, fsync=fsync)
+        except OSError as error:
+            if not is_for_want_of_room(error):
+                raise  # the path is the application's choice
+            with self._errors_of_storage():
+                raise
+        self._go_to(max(start, self._size))
+
+    def _save(self, start: int, target: str, *, fsync: bool) -> None:
         if self._disk is not None:
             self._disk.save(target, start, fsync=fsync)
         elif self._memory is not None:
             rest = self._memory.getvalue()[start:]
             current_writer(self._settings).start(_save_bytes, rest, target, fsync).result()
-        self._go_to(max(start, self._size))
 
     def close(self) -> None:
         """Free the memory and the disk. Never waits; what was not yet written never is."""
         if self.closed:
             return
         if self._request is not None:
-            self._request.discard(self)
+            self._request.open.discard(self)
         self._go_to(0)
         self._batch, self._in_flight, self._error = [], None, None
         disk, self._disk, self._memory = self._disk, None, None
@@ -235,8 +258,9 @@ class Spool(BlockReader, io.BufferedIOBase):
             return
         waits = not job.done
         try:
-            job.result()
-        except OSError as error:
+            with self._errors_of_storage():
+                job.result()
+        except StorageError as error:
             self._error = error
         self._in_flight = None
         self._check_usable()
@@ -247,7 +271,8 @@ class Spool(BlockReader, io.BufferedIOBase):
         """The file on disk, to be changed: not the one that has been saved under a name."""
         assert self._disk is not None
         if self._disk.has_name:
-            self._disk = self._disk.private_copy()
+            with self._errors_of_storage():
+                self._disk = self._disk.private_copy()
         return self._disk
 
     def _checkpoint(self) -> None:
@@ -259,25 +284,36 @@ class Spool(BlockReader, io.BufferedIOBase):
         if self.closed:
             raise ValueError("I/O operation on closed file.")
         if self._error is not None:
-            raise OSError(*self._error.args)
+            raise self._error.with_traceback(None)
+
+    @contextlib.contextmanager
+    def _errors_of_storage(self) -> Iterator[None]:
+        """An OSError of the spool's own file is a fault of the server's storage."""
+        try:
+            yield
+        except OSError as error:
+            failure = StorageError(error)
+            if self._request is not None:
+                self._request.error = failure
+            raise failure from error
 
     def _go_to(self, position: int) -> None:
         self._block, self._offset, self._next = b"", 0, position
 
 
 @contextlib.contextmanager
-def spools_closed_at_the_end() -> Iterator[None]:
+def spools_closed_at_the_end() -> Iterator[RequestSpools]:
     """Close all spools that the current greenlet makes within the block.
 
     Those of greenlets that it spawns are theirs: such a greenlet may outlive the request.
     """
-    spools: set[Spool] = set()
+    spools = RequestSpools()
     token = _spools_of_request.set(spools)
     try:
-        yield
+        yield spools
     finally:
         _spools_of_request.reset(token)
-        for spool in list(spools):
+        for spool in list(spools.open):
             spool.close()
 
 

@@ -1,12 +1,13 @@
 """Worker: gunicorn's gevent worker with cooperative request bodies.
 
 Wiring only. For a request with a body, the body that gunicorn's parser made is replaced before
-the application sees it, and the spools that the request made are freed when it ends. All else
-(signals, time-outs, TLS, logging, keep-alive) is gunicorn's own.
+the application sees it, an Exchange goes with it, and the connection lingers if the client may
+still send when all is said. All else (signals, TLS, logging, keep-alive) is gunicorn's own.
 
 The names of gunicorn that are used here and are not documented as public, all of them in every
-version from 25.0 to 27.0: GeventWorker.handle_request, handle_http2_request, load_wsgi,
-init_process and check_config; Request.body, .unreader and .should_close; Body.reader;
+version from 25.0 to 27.0: GeventWorker.handle, handle_request, handle_http2,
+handle_http2_request, handle_error, load_wsgi, init_process, alive and check_config;
+Request.body, .unreader, .should_close and ._expected_100_continue; Body.reader;
 LengthReader.length; ChunkedReader.parser; Unreader.buf, .read and .unread.
 """
 
@@ -14,20 +15,27 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from gevent import GreenletExit
+from gunicorn.errors import AppImportError
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
 from gunicorn.http2.errors import HTTP2Error
 from gunicorn.workers.ggevent import GeventWorker
 
 from . import werkzeug_patch
+from .admission import Admission
 from .body import CooperativeInput, PieceSource, SocketSource, StreamSource
-from .errors import BodyError, MalformedBody, SettingsError
+from .deadline import ConnectionDeadline, closed_after, limit_handshakes
+from .errors import MalformedBody, SettingsError
+from .exchange import Exchange, answering_for
+from .limits import most_bytes
+from .lingering import Lingering
+from .monitor import count
 from .settings import UploadSettings, setting_names
-from .spool import spools_closed_at_the_end
 
 # What gunicorn's chunk decoder raises for a body that breaks the coding. The last two are
 # ParseExceptions only in later versions; in 25.0 they are OSErrors, as its NoMoreData is.
@@ -35,6 +43,12 @@ _MALFORMED = (ParseException, ChunkMissingTerminator, InvalidChunkSize)
 
 # The payload of a DATA frame unless the client was told otherwise (RFC 9113 section 6.5.2).
 _HTTP2_FRAME_BYTES = 16 * 1024
+
+# Seconds for which a connection lingers that is cut when the worker ends: gunicorn gives those
+# that it kills one second.
+_LAST_SECONDS = 0.5
+
+_header_deadline: ContextVar[ConnectionDeadline] = ContextVar("header_deadline")
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
@@ -58,54 +72,128 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         return UploadSettings.from_environment({**os.environ, **cfg.env}, _attributes(cls))
 
     def init_process(self) -> None:
-        self._upload_settings = self.upload_settings(self.cfg)
-        if self._upload_settings.patch_werkzeug:
-            werkzeug_patch.apply(self._upload_settings)
+        settings = self.upload_settings(self.cfg)
+        self._upload_settings = settings
+        self._admission = Admission(settings)
+        self._lingering = Lingering(settings)
+        if settings.patch_werkzeug:
+            werkzeug_patch.apply(settings)
+        if self.cfg.is_ssl:
+            self._limit_handshakes()
         super().init_process()
 
     def load_wsgi(self) -> None:
+        try:  # once more, now with the rights of the worker's own user
+            self._upload_settings.check_spool_directory()
+        except SettingsError as error:
+            raise AppImportError(str(error)) from None  # the error that ends gunicorn's boot
         super().load_wsgi()
-        self.wsgi: Callable[..., Any] = _answering_broken_bodies(self.wsgi)
+        self.wsgi: Callable[..., Any] = answering_for(self.wsgi)
 
-    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
-        body = self._cooperative_body(req, sock)
-        if body is None:
-            return super().handle_request(listener_name, req, sock, addr)
-        should_close = req.should_close
-        # Where the next request begins is unknown behind a body that broke off. This also makes
-        # the response say "Connection: close".
-        req.should_close = lambda: body.failed or should_close()
-        req.body = body
-        # What the application does before its first read is part of the upload too: a hundred
-        # uploads that begin at once would otherwise do it all in one round of the loop.
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        with closed_after(client, self._upload_settings.header_timeout_seconds) as deadline:
+            _header_deadline.set(deadline)
+            super().handle(listener, client, addr)
+        if deadline.expired:
+            count("headers_timed_out")
+            self.log.info("No request from %s: closed.", _address(addr))
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        _header_deadline.get().cancel()
+        exchange = self._exchange(req, sock, addr)
+        if exchange is None:
+            super().handle_request(listener_name, req, sock, addr)
+            return
         try:
-            body.checkpoint()
-        except GreenletExit:
-            raise StopIteration from None  # to gunicorn: close this connection, quietly
-        with spools_closed_at_the_end():
-            return super().handle_request(listener_name, req, sock, addr)
+            try:
+                with exchange.running():
+                    super().handle_request(listener_name, req, sock, addr)
+                exchange.drain()
+            finally:
+                exchange.report(self.log)
+            if exchange.should_close() or exchange.killed:
+                raise StopIteration
+        except StopIteration:  # to gunicorn: close this connection
+            self._linger(sock, exchange)
+            raise
+
+    def handle_http2(self, listener: Any, client: Any, addr: Any, *args: Any, **kw: Any) -> None:
+        _header_deadline.get().cancel()
+        super().handle_http2(listener, client, addr, *args, **kw)
 
     def handle_http2_request(
         self, listener_name: Any, req: Any, sock: Any, addr: Any, h2_conn: Any
-    ) -> Any:
+    ) -> None:
         source = StreamSource(_Http2Body(req.body), most_at_once=_HTTP2_FRAME_BYTES)
-        req.body = CooperativeInput(source, req.content_length, self._upload_settings)
-        with spools_closed_at_the_end():
-            return super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
+        req.body = CooperativeInput(
+            source,
+            req.content_length,
+            self._upload_settings,
+            most_bytes=most_bytes(self._upload_settings, _content_type(req)),
+        )
+        exchange = Exchange(req.body, req, addr, self._upload_settings, self._admission)
+        try:
+            with exchange.running():
+                super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
+        finally:
+            exchange.report(self.log)
 
-    def _cooperative_body(self, req: Any, sock: Any) -> CooperativeInput | None:
-        """The body of a request of HTTP/1.1 or the uwsgi protocol; None if it has none."""
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        if isinstance(exc, GreenletExit):
+            return  # the worker ends; there is nothing to answer
+        super().handle_error(req, client, addr, exc)
+        self._lingering.close(client)  # the client may still send what this was the answer to
+
+    def _linger(self, sock: Any, exchange: Exchange) -> None:
+        to_come = None if exchange.body.failed else exchange.body.to_come
+        if to_come != 0:
+            self._lingering.close(sock, to_come, None if self.alive else _LAST_SECONDS)
+
+    def _limit_handshakes(self) -> None:
+        make_context = self.cfg.ssl_context
+
+        def failed(reason: str) -> None:
+            count("handshake_failed")
+            self.log.info("TLS handshake failed: %s", reason)
+
+        def make_limited(config: Any, make_default: Callable[[], Any]) -> Any:
+            context = make_context(config, make_default)
+            limit_handshakes(context, self._upload_settings.header_timeout_seconds, failed)
+            return context
+
+        self.cfg.set("ssl_context", make_limited)
+
+    def _exchange(self, req: Any, sock: Any, addr: Any) -> Exchange | None:
+        """What goes with a request of HTTP/1.1 or the uwsgi protocol; None if it has no body.
+
+        The request's body is replaced.
+        """
+        settings = self._upload_settings
         reader = req.body.reader
-        if isinstance(reader, LengthReader):
-            length = reader.length
-            if not length:
-                return None
-            source = SocketSource(sock, _take_head(reader.unreader, length), length)
-            return CooperativeInput(source, length, self._upload_settings)
-        if isinstance(reader, ChunkedReader):
-            pieces = PieceSource(_decoded(reader.parser))
-            return CooperativeInput(pieces, None, self._upload_settings)
-        return None
+        if isinstance(reader, LengthReader) and reader.length:
+            length: int | None = reader.length
+            head = _take_head(reader.unreader, reader.length)
+            source: Any = SocketSource(sock, head, reader.length)
+        elif isinstance(reader, ChunkedReader):
+            length, head = None, b""
+            source = PieceSource(_decoded(reader.parser))
+        else:
+            return None
+        body = CooperativeInput(
+            source,
+            length,
+            settings,
+            sock=sock,
+            most_bytes=most_bytes(settings, _content_type(req)),
+            before_receiving=lambda: exchange.announce_reading(sock.sendall),
+        )
+        exchange = Exchange(body, req, addr, settings, self._admission)
+        if getattr(req, "_expected_100_continue", False):
+            req._expected_100_continue = False  # or gunicorn would send it now
+            if not head:  # a client that sends already waits for nothing
+                exchange.expect_continue()
+        req.body = body
+        return exchange
 
 
 def _attributes(worker_class: type) -> dict[str, Any]:
@@ -165,19 +253,9 @@ def _decoded(decoder: Iterator[bytes]) -> Iterator[bytes]:
         raise MalformedBody(received, str(error)) from error
 
 
-def _answering_broken_bodies(application: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer 400 where an application lets a BodyError through before it began to respond.
+def _content_type(req: Any) -> str:
+    return next((value for name, value in req.headers if name == "CONTENT-TYPE"), "")
 
-    Once a response has begun, gunicorn closes the connection on the same error.
-    """
 
-    def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        try:
-            response: Iterable[bytes] = application(environ, start_response)
-        except BodyError as error:
-            if start_response.__self__.status is not None:  # type: ignore[attr-defined]
-                raise
-            response = error.get_response(environ)(environ, start_response)
-        return response
-
-    return wrapped
+def _address(addr: Any) -> str:
+    return str(addr[0]) if isinstance(addr, tuple) else "a Unix socket"

@@ -5,6 +5,10 @@ names too: a slow disk must not stop that. There is one thread by default, and i
 priority than the loop, since on few cores it competes with the loop and with everybody who waits
 for an answer. Outside of a hub the work is done at once.
 
+A call that takes longer than a second hangs: the disk is broken, or a network drive is away, or
+somebody saves to a pipe that nobody reads. Another thread takes its place then, so that it holds
+up its own upload and no other.
+
 A greenlet that waits here has let go of the loop, so its turn is over; whoever works on a body
 takes a turn again with Scheduler.checkpoint().
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -25,6 +30,10 @@ from .scheduler import current_hub
 from .settings import UploadSettings
 
 _ATTRIBUTE = "cooperative_upload_writer"
+
+# Seconds after which a call hangs: far above what a batch takes on a disk that works.
+_HANGS_AFTER = 1.0
+_LOOK_EVERY = 0.25
 
 # Native also where gevent has patched the threading modules: it ends with its thread.
 _of_this_thread: Any = get_original("_thread", "_local")()
@@ -70,19 +79,30 @@ class _ThreadJob:
 
 
 class ThreadWriter:
-    """The writing threads of one hub."""
+    """The writing threads of one hub.
 
-    def __init__(self, hub: Hub, threads: int, nice: int) -> None:
+    threads: how many there are.
+    spare_threads: how many more there may be, one for each call that hangs.
+    nice: by how much their priority is lower.
+    """
+
+    def __init__(self, hub: Hub, threads: int, spare_threads: int, nice: int) -> None:
+        self._threads = threads
+        self._spare_threads = spare_threads
         self._nice = nice
         # Without idle_task_timeout: before gevent 26.9 a call that was handed over in the moment
         # in which a thread gave up waiting was never made.
-        self._pool = ThreadPool(threads, hub)
+        self._pool: Any = ThreadPool(threads, hub)
+        self._begun: dict[object, float] = {}  # when each call that runs now began
+        self._watcher: Any = None
         _of_this_thread.guard = _EndOfThread(self._pool)
 
     def start(self, function: Callable[..., Any], *args: Any) -> Job:
+        self._watch()
         return _ThreadJob(self._pool.spawn(self._outcome, function, args))
 
     def start_soon(self, function: Callable[..., object], *args: Any) -> None:
+        self._watch()
         gevent.spawn(self._pool.spawn, self._call, function, args)
 
     def _outcome(self, *call: Any) -> tuple[Any, BaseException | None]:
@@ -95,7 +115,29 @@ class ThreadWriter:
             # would be that of the whole process.
             if sys.platform == "linux":
                 os.nice(self._nice)
-        return function(*args)
+        call = object()
+        self._begun[call] = time.monotonic()
+        try:
+            return function(*args)
+        finally:
+            del self._begun[call]
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = gevent.spawn(self._replace_hanging)
+
+    def _replace_hanging(self) -> None:
+        """While there are calls: one more thread for each that hangs."""
+        while True:
+            gevent.sleep(_LOOK_EVERY)
+            long_ago = time.monotonic() - _HANGS_AFTER
+            hanging = sum(began < long_ago for began in list(self._begun.values()))
+            wanted = self._threads + min(hanging, self._spare_threads)
+            if self._pool.maxsize != wanted:
+                self._pool.maxsize = wanted
+            if not self._pool:
+                self._watcher = None
+                return
 
 
 class _EndOfThread:
@@ -145,7 +187,7 @@ def current_writer(settings: UploadSettings) -> Writer:
     writer: Writer | None = hub.__dict__.get(_ATTRIBUTE)
     if writer is None:
         writer = hub.__dict__[_ATTRIBUTE] = ThreadWriter(
-            hub, settings.writer_threads, settings.writer_nice
+            hub, settings.writer_threads, settings.writer_spare_threads, settings.writer_nice
         )
     return writer
 

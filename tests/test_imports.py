@@ -18,6 +18,8 @@ LOADTEST = PACKAGE.parent / "loadtest"
 FLOORS = [
     "errors",
     "settings",
+    "limits",
+    "monitor",
     "scheduler",
     "blocks",
     "unnamed_file",
@@ -27,6 +29,10 @@ FLOORS = [
     "body",
     "multipart",
     "werkzeug_patch",
+    "admission",
+    "deadline",
+    "lingering",
+    "exchange",
     "worker",
     "__init__",
 ]

@@ -117,19 +117,18 @@ def test_pipelined_requests_split_anywhere(server: LiveServer) -> None:
                 assert connection.response().json() == data_description(b"next"), offset
 
 
-@pytest.mark.parametrize("size", [1, 4000, BLOCK + 1, 500_000])
+@pytest.mark.parametrize("size", [1, 4000, BLOCK + 1, 200_000])
 @pytest.mark.parametrize("path", ["/unread", "/some?bytes=1", "/some?bytes=3999"])
 def test_request_behind_a_body_that_nobody_read(
     any_server: LiveServer, path: str, size: int
 ) -> None:
     """What the application left of a body is not taken for the next request."""
     data = content(size).replace(b"\r\n--", b"GET ", 1)
-    for headers, body in bodies(data):
-        with any_server.connect() as connection:
-            connection.send(request("POST", path, body, headers) + request("GET", "/ping"))
-            assert connection.response().status == 200
-            assert connection.response().body == b"pong"
-            assert connection.post("/data", b"more").json() == data_description(b"more")
+    with any_server.connect() as connection:
+        connection.send(request("POST", path, data) + request("GET", "/ping"))
+        assert connection.response().status == 200
+        assert connection.response().body == b"pong"
+        assert connection.post("/data", b"more").json() == data_description(b"more")
 
 
 def test_a_hundred_requests_on_one_connection(any_server: LiveServer) -> None:

@@ -45,6 +45,7 @@ from hypothesis.stateful import (
 )
 
 from cooperative_upload import spool as spool_module
+from cooperative_upload.errors import StorageError
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import Spool, spools_closed_at_the_end
 
@@ -668,8 +669,9 @@ def test_no_directory(run: Run, tmp_path: Path) -> None:
     missing = UploadSettings(spool_memory_bytes=0, spool_directory=str(tmp_path / "missing"))
 
     def test() -> None:
-        with Spool(missing) as spool, pytest.raises(FileNotFoundError):
+        with Spool(missing) as spool, pytest.raises(StorageError) as caught:
             spool.write(b"x")
+        assert caught.value.errno == errno.ENOENT
 
     run(test)
 
@@ -803,8 +805,9 @@ def test_spools_end_with_a_killed_request(settings: UploadSettings, directory: P
     def request() -> None:
         with spools_closed_at_the_end():
             spools_of_request = spool_module._spools_of_request.get()
-            assert spools_of_request == set()
-            spools_of_request.add(spool)  # made before the disk was busy
+            assert spools_of_request is not None
+            assert spools_of_request.open == set()
+            spools_of_request.open.add(spool)  # made before the disk was busy
             while True:
                 spool.write(bytes(BATCH))
 
@@ -851,7 +854,7 @@ def test_a_spool_of_no_request_is_its_makers(settings: UploadSettings) -> None:
 
 def test_a_closed_spool_is_not_kept(settings: UploadSettings) -> None:
     """A request with many parts does not collect those that are done with."""
-    with spools_closed_at_the_end():
+    with spools_closed_at_the_end() as spools:
         for _ in range(3):
             Spool(settings).close()
-        assert spool_module._spools_of_request.get() == set()
+        assert spools.open == set()

@@ -1,0 +1,78 @@
+"""What ends a connection that takes too long before there is a request to answer."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+from gevent import get_hub
+from gevent import socket as gevent_socket
+
+
+class ConnectionDeadline:
+    """Shuts a connection down after a while, unless it is cancelled before.
+
+    Whoever reads from the connection sees its end then, as if the client had gone.
+    """
+
+    def __init__(self, sock: Any, seconds: float) -> None:
+        """seconds: 0 for never."""
+        self.expired = False
+        self._sock = sock
+        self._timer: Any = None
+        if seconds:
+            self._timer = get_hub().loop.timer(seconds)
+            self._timer.start(self._expire)
+
+    def cancel(self) -> None:
+        """Let the connection be. May be called again."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    def _expire(self) -> None:
+        self.expired = True
+        with contextlib.suppress(OSError):
+            # Below TLS: shutdown() of a TLS socket would take away what its reader works with.
+            gevent_socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def closed_after(sock: Any, seconds: float) -> Iterator[ConnectionDeadline]:
+    """A deadline for what the block does with the connection."""
+    deadline = ConnectionDeadline(sock, seconds)
+    try:
+        yield deadline
+    finally:
+        deadline.cancel()
+
+
+def limit_handshakes(
+    context: ssl.SSLContext, seconds: float, failed: Callable[[str], object]
+) -> None:
+    """Have the TLS connections that this context wraps end their handshake in time.
+
+    failed: called with the reason where one fails, also for any other reason. The connection is
+        closed then and its greenlet ended, without the traceback that gevent prints else.
+    """
+    base: Any = context.sslsocket_class
+
+    class SocketWithDeadline(base):  # type: ignore[misc]
+        def do_handshake(self, *args: Any, **kwargs: Any) -> None:
+            with closed_after(self, seconds) as deadline:
+                try:
+                    super().do_handshake(*args, **kwargs)
+                    return
+                except OSError as error:
+                    late = f"not done after {seconds:g} seconds"
+                    reason = late if deadline.expired else str(error)
+            failed(reason)
+            self.close()
+            raise gevent.GreenletExit
+
+    context.sslsocket_class = SocketWithDeadline
