@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from .blocks import BLOCK_BYTES, BlockReader
-from .errors import BodyError, BodyTimeout, BodyTooLarge, BodyTooSlow, IncompleteBody
+from .errors import STOPPED, BodyError, BodyTimeout, BodyTooLarge, BodyTooSlow, IncompleteBody
 from .limits import MinimumRate
 from .scheduler import Scheduler, current_scheduler
 from .settings import UploadSettings
@@ -230,9 +230,11 @@ class CooperativeInput(BlockReader):
             self._error = error
             raise
         except OSError as error:
-            raise self._lose_bytes("the connection was lost", error) from error
+            # One without text is gunicorn's, of a body in chunks that ended too early.
+            lost = error.strerror and f"the connection was lost ({error.strerror})"
+            raise self._lose_bytes(lost or STOPPED) from error
         except BaseException as error:
-            self._lose_bytes("a read was broken off", error)
+            self._lose_bytes(f"a read was broken off ({type(error).__name__})")
             raise
         self._received += len(block)
         self._ended = not block or self._received == self._content_length
@@ -289,14 +291,13 @@ class CooperativeInput(BlockReader):
     def _scheduler(self) -> Scheduler | None:
         return current_scheduler(self._settings) if self._takes_turns else None
 
-    def _lose_bytes(self, what: str, error: BaseException) -> BodyError:
+    def _lose_bytes(self, cause: str) -> BodyError:
         """From here on every read raises: bytes of the body are missing.
 
         That is so where a connection broke, and where a read was broken off by a time-out, a kill
         or a fault of the source: what it had received is lost with it, and a decoder that was
         broken off reports the end when it is asked again.
         """
-        cause = f"{what} ({getattr(error, 'strerror', None) or type(error).__name__})"
         self._error = IncompleteBody(self._received, self._content_length, cause)
         return self._error
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import gevent
 from gevent import get_hub
-from gevent import socket as gevent_socket
+from gevent.monkey import get_original
+
+_PlainSocket: type[socket.socket] = get_original("socket", "socket")
 
 
 class ConnectionDeadline:
@@ -37,9 +39,12 @@ class ConnectionDeadline:
 
     def _expire(self) -> None:
         self.expired = True
+        # Not by the socket's own shutdown(): gevent's wakes its reader with an error that speaks
+        # of a descriptor closed elsewhere, and that of a TLS socket forgets what its reader needs.
+        plain = _PlainSocket(fileno=self._sock.fileno())
         with contextlib.suppress(OSError):
-            # Below TLS: shutdown() of a TLS socket would take away what its reader works with.
-            gevent_socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            plain.shutdown(socket.SHUT_RDWR)
+        plain.detach()
 
 
 @contextlib.contextmanager
@@ -53,12 +58,13 @@ def closed_after(sock: Any, seconds: float) -> Iterator[ConnectionDeadline]:
 
 
 def limit_handshakes(
-    context: ssl.SSLContext, seconds: float, failed: Callable[[str], object]
+    context: ssl.SSLContext, seconds: float, failed: Callable[[Any, str], object]
 ) -> None:
     """Have the TLS connections that this context wraps end their handshake in time.
 
-    failed: called with the reason where one fails, also for any other reason. The connection is
-        closed then and its greenlet ended, without the traceback that gevent prints else.
+    failed: called with the connection and the reason where one fails, also where time is not
+        the reason. The connection is closed then and its greenlet ended, without the traceback
+        that gevent prints else.
     """
     base: Any = context.sslsocket_class
 
@@ -71,7 +77,7 @@ def limit_handshakes(
                 except OSError as error:
                     late = f"not done after {seconds:g} seconds"
                     reason = late if deadline.expired else str(error)
-            failed(reason)
+            failed(self, reason)
             self.close()
             raise gevent.GreenletExit
 

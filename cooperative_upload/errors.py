@@ -56,6 +56,9 @@ class BodyError(RequestError, OSError):
     errno = errno.ECONNRESET
 
 
+STOPPED = "the client stopped sending"
+
+
 class IncompleteBody(BodyError, ClientDisconnected):
     """The body ended before its announced end; HTTP status 400.
 
@@ -67,9 +70,7 @@ class IncompleteBody(BodyError, ClientDisconnected):
 
     ending = "incomplete"
 
-    def __init__(
-        self, received: int, expected: int | None, cause: str = "the client stopped sending"
-    ) -> None:
+    def __init__(self, received: int, expected: int | None, cause: str = STOPPED) -> None:
         self.received = received
         self.expected = expected
         super().__init__(

@@ -152,9 +152,13 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def _limit_handshakes(self) -> None:
         make_context = self.cfg.ssl_context
 
-        def failed(reason: str) -> None:
+        def failed(sock: Any, reason: str) -> None:
             count("handshake_failed")
-            self.log.info("TLS handshake failed: %s", reason)
+            try:
+                client = _address(sock.getpeername())
+            except OSError:
+                client = "a client that has gone"
+            self.log.info("TLS handshake with %s failed: %s", client, reason)
 
         def make_limited(config: Any, make_default: Callable[[], Any]) -> Any:
             context = make_context(config, make_default)
