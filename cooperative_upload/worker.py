@@ -13,13 +13,15 @@ LengthReader.length; ChunkedReader.parser; Unreader.buf, .read and .unread.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
-from gevent import GreenletExit
+import gevent
+from gevent import GreenletExit, getcurrent
 from gunicorn.errors import AppImportError
 from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
@@ -44,9 +46,11 @@ _MALFORMED = (ParseException, ChunkMissingTerminator, InvalidChunkSize)
 # The payload of a DATA frame unless the client was told otherwise (RFC 9113 section 6.5.2).
 _HTTP2_FRAME_BYTES = 16 * 1024
 
-# Seconds for which a connection lingers that is cut when the worker ends: gunicorn gives those
-# that it kills one second.
-_LAST_SECONDS = 0.5
+# When a worker is told to end, gunicorn's arbiter kills it after graceful_timeout. So many seconds
+# before that, what is still running is answered, and its connection lingers for so many.
+_TIME_TO_ANSWER = 1.25
+_TIME_TO_LINGER = 0.5
+_LOOK_EVERY = 0.25
 
 _header_deadline: ContextVar[ConnectionDeadline] = ContextVar("header_deadline")
 
@@ -76,6 +80,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         self._upload_settings = settings
         self._admission = Admission(settings)
         self._lingering = Lingering(settings)
+        self._busy: set[Any] = set()  # the greenlets of requests with bodies
         if settings.patch_werkzeug:
             werkzeug_patch.apply(settings)
         if self.cfg.is_ssl:
@@ -89,6 +94,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             raise AppImportError(str(error)) from None  # the error that ends gunicorn's boot
         super().load_wsgi()
         self.wsgi: Callable[..., Any] = answering_for(self.wsgi)
+
+    def run(self) -> None:
+        gevent.spawn(self._answer_in_time)
+        super().run()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         with closed_after(client, self._upload_settings.header_timeout_seconds) as deadline:
@@ -106,7 +115,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             return
         try:
             try:
-                with exchange.running():
+                with exchange.running(), self._being_busy():
                     super().handle_request(listener_name, req, sock, addr)
                 exchange.drain()
             finally:
@@ -133,7 +142,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         )
         exchange = Exchange(req.body, req, addr, self._upload_settings, self._admission)
         try:
-            with exchange.running():
+            with exchange.running(), self._being_busy():
                 super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
         finally:
             exchange.report(self.log)
@@ -144,10 +153,26 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         super().handle_error(req, client, addr, exc)
         self._lingering.close(client)  # the client may still send what this was the answer to
 
+    @contextlib.contextmanager
+    def _being_busy(self) -> Iterator[None]:
+        greenlet = getcurrent()
+        self._busy.add(greenlet)
+        try:
+            yield
+        finally:
+            self._busy.discard(greenlet)
+
+    def _answer_in_time(self) -> None:
+        """Once the worker is to end: cut what would not be done before it is killed."""
+        while self.alive:
+            gevent.sleep(_LOOK_EVERY)
+        gevent.sleep(max(0, self.cfg.graceful_timeout - _TIME_TO_ANSWER))
+        gevent.killall(list(self._busy), block=False)
+
     def _linger(self, sock: Any, exchange: Exchange) -> None:
         to_come = None if exchange.body.failed else exchange.body.to_come
         if to_come != 0:
-            self._lingering.close(sock, to_come, None if self.alive else _LAST_SECONDS)
+            self._lingering.close(sock, to_come, None if self.alive else _TIME_TO_LINGER)
 
     def _limit_handshakes(self) -> None:
         make_context = self.cfg.ssl_context
