@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -160,15 +160,14 @@ class Exchange:
             response: Iterable[bytes] = application(environ, start_response)
         except (RequestError, GreenletExit) as error:
             return self._answer_for(error, environ, start_response)
-        if not isinstance(response, Iterator) or isinstance(
-            response, environ["wsgi.file_wrapper"]
-        ):
+        finished = isinstance(response, (Sequence, environ["wsgi.file_wrapper"]))
+        if finished or not isinstance(response, Iterable):
             return response
         return self._answering(response, environ, start_response)
 
     def _answering(
         self,
-        response: Iterator[bytes],
+        response: Iterable[bytes],
         environ: dict[str, Any],
         start_response: Callable[..., Any],
     ) -> Iterator[bytes]:
