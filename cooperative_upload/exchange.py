@@ -173,7 +173,8 @@ class Exchange:
     ) -> Iterator[bytes]:
         """The pieces of a response whose application may do all its work while they are taken."""
         try:
-            yield from response
+            for piece in response:  # noqa: UP028  # yield from would close it too
+                yield piece
         except (RequestError, GreenletExit) as error:
             yield from self._answer_for(error, environ, start_response)
         finally:
