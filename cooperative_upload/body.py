@@ -63,6 +63,11 @@ class SocketSource:
         self._head = head
         self._left = length - len(head)
 
+    @property
+    def left(self) -> int:
+        """Bytes of the body that have not come from the socket."""
+        return self._left
+
     def receive(self, size: int) -> bytes:
         if self._head:
             head, self._head = self._head, b""
@@ -179,6 +184,11 @@ class CooperativeInput(BlockReader):
         if self._ended:
             return 0
         return None if self._content_length is None else self._content_length - self._received
+
+    @property
+    def to_be_sent(self) -> int | None:
+        """Of those, the bytes that have not come from the socket either; None as there."""
+        return self._source.left if isinstance(self._source, SocketSource) else self.to_come
 
     @property
     def takes_turns(self) -> bool:

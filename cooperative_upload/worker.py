@@ -170,9 +170,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         gevent.killall(list(self._busy), block=False)
 
     def _linger(self, sock: Any, exchange: Exchange) -> None:
-        to_come = None if exchange.body.failed else exchange.body.to_come
-        if to_come != 0:
-            self._lingering.close(sock, to_come, None if self.alive else _TIME_TO_LINGER)
+        body = exchange.body
+        if body.failed or body.to_come != 0:
+            to_be_sent = None if body.failed else body.to_be_sent
+            self._lingering.close(sock, to_be_sent, None if self.alive else _TIME_TO_LINGER)
 
     def _limit_handshakes(self) -> None:
         make_context = self.cfg.ssl_context
