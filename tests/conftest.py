@@ -60,13 +60,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """A certificate for localhost."""
     authority = trustme.CA()
     tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
-    chain = tmp_path_factory.mktemp("certificate") / "localhost.pem"
+    directory = tmp_path_factory.mktemp("certificate")
+    chain, trusted = directory / "localhost.pem", directory / "authority.pem"
+    authority.cert_pem.write_to_path(str(trusted))
     authority.issue_cert(
         "localhost", not_after=tomorrow
     ).private_key_and_cert_chain_pem.write_to_path(str(chain))
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    return Certificate(chain, context)
+    return Certificate(chain, trusted, context)
 
 
 class SharedServer:

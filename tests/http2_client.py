@@ -22,6 +22,7 @@ class Http2Connection:
         self._h2.initiate_connection()
         self._headers: dict[int, dict[str, str]] = {}
         self._bodies: dict[int, bytearray] = {}
+        self._interim: dict[int, list[str]] = {}
         self._ended: set[int] = set()
         self.reset_streams: set[int] = set()
         self.closed = False
@@ -42,6 +43,7 @@ class Http2Connection:
         authority = [(":authority", "localhost")]
         self._h2.send_headers(stream, [*pseudo, *authority, *fields], end_stream=end)
         self._bodies[stream] = bytearray()
+        self._interim[stream] = []
         self._flush()
         return stream
 
@@ -83,6 +85,14 @@ class Http2Connection:
         headers = self._headers[stream]
         return Response(int(headers[":status"]), headers, bytes(self._bodies[stream]))
 
+    def interim(self, stream: int) -> list[str]:
+        """The statuses of the interim responses (1xx) that were received."""
+        return self._interim[stream]
+
+    def wait_for_interim(self, stream: int) -> None:
+        while not self._interim[stream]:
+            self._receive()
+
     def response_or_none(self, stream: int) -> Response | None:
         try:
             return self.response(stream)
@@ -97,6 +107,9 @@ class Http2Connection:
         for event in self._h2.receive_data(data):
             if isinstance(event, h2.events.ResponseReceived):
                 self._headers[event.stream_id] = {str(k): str(v) for k, v in event.headers}
+            elif isinstance(event, h2.events.InformationalResponseReceived):
+                headers = {str(name): str(value) for name, value in event.headers}
+                self._interim[event.stream_id].append(headers[":status"])
             elif isinstance(event, h2.events.DataReceived):
                 self._bodies[event.stream_id] += event.data
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -68,6 +68,7 @@ class Certificate:
     """A server's certificate with its key, and what a client needs to trust it."""
 
     chain: Path
+    authority: Path
     client_context: ssl.SSLContext
 
     def options(self) -> tuple[str, ...]:
@@ -183,6 +184,12 @@ class LiveServer:
             return found and found.group(1)
 
         return int(wait_until(listening, "a line that says where it listens") or 0)
+
+    @property
+    def url(self) -> str:
+        """Where other clients find it, without a slash at the end."""
+        # A certificate is for the name, which some clients look up to ::1 first.
+        return f"{'https' if self._certificate else 'http'}://localhost:{self.port}"
 
     def connect(self, *, protocols: tuple[str, ...] = ()) -> Connection:
         """A new connection, with TLS if the server has a certificate."""

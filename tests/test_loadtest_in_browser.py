@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from chromium import IS_INSTALLED, NEEDED, headless_chromium
 from loadtest_runs import ROOT, answers, wait_until
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from test_loadtest_numbers import measurement, probe
 
@@ -21,38 +20,15 @@ from loadtest import report_html, statistics
 from loadtest.processes import free_port
 from loadtest.uploads import Upload
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER),
-    reason="needs Debian's packages chromium and chromium-driver",
-)
-# No look-ups of other hosts at the start, and no sandbox, which root does not get.
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason=NEEDED)
 PHONE, DESKTOP = 390, 1280  # pixels of width
 LARGE = 1_000_000_000  # bytes: what the demo is for
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for option in OPTIONS:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    try:
+    with headless_chromium() as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 def look(browser: webdriver.Chrome, *, width: int, dark: bool = False) -> None:

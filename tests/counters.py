@@ -1,0 +1,33 @@
+"""The counters of a live server that runs ending_application."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from live_server import LiveServer, wait_until
+
+
+def statistics(server: LiveServer) -> dict[str, int]:
+    """What upload_statistics() says in the server's one worker."""
+    with server.connect() as connection:
+        connection.send_request("GET", "/statistics", headers={"Connection": "close"})
+        counts: dict[str, int] = connection.response().json()
+        return counts
+
+
+@contextlib.contextmanager
+def counted(server: LiveServer, **expected: int) -> Iterator[None]:
+    """The block adds exactly so much to these counters, at the latest soon after its end."""
+    before = statistics(server)
+
+    def added() -> dict[str, int]:
+        return {name: count - before[name] for name, count in statistics(server).items()}
+
+    yield
+    try:
+        wait_until(lambda: expected.items() <= added().items(), f"{expected} are counted")
+    except AssertionError as error:
+        changed = {name: count for name, count in added().items() if count}
+        error.args = (f"{error}; counted are {changed}",)
+        raise
