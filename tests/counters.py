@@ -1,4 +1,4 @@
-"""The counters of a live server that runs ending_application."""
+"""The counters of this process, and those of a live server that runs ending_application."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import contextlib
 from collections.abc import Iterator
 
 from live_server import LiveServer, wait_until
+
+from cooperative_upload.monitor import upload_statistics
+
+
+class Counted:
+    """What changed in the counters of this process, from the making of this on."""
+
+    def __init__(self) -> None:
+        self._before = upload_statistics()
+
+    def so_far(self) -> dict[str, int]:
+        """What has changed, and by how much."""
+        now = upload_statistics()
+        return {name: now[name] - n for name, n in self._before.items() if now[name] != n}
 
 
 def statistics(server: LiveServer) -> dict[str, int]:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import io
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import gevent
 import gevent.event
 import gevent.socket
-import gevent.ssl
 import pytest
-import trustme
 from body_contract import TEXT, TRAILING, BodyContract, OpenBody, bytewise
 from gevent.hub import get_hub
 from greenlets import (
@@ -31,6 +27,7 @@ from greenlets import (
     spinning,
     wait_until,
 )
+from sockets import Pair, socket_pair, tls_pair
 
 from cooperative_upload.body import (
     MOST_AT_ONCE,
@@ -74,41 +71,6 @@ class OnlyRead:
         assert size > 0, "a read that may ask for more than there is"
         self.calls += 1
         return self._data.read(min(size, self._block))
-
-
-Pair = Callable[[], AbstractContextManager[tuple[Any, Any]]]
-
-
-@contextlib.contextmanager
-def socket_pair() -> Iterator[tuple[Any, Any]]:
-    """Two connected gevent sockets: the client's and the server's."""
-    client, server = gevent.socket.socketpair()
-    with client, server:
-        yield client, server
-
-
-@functools.cache
-def tls_contexts() -> tuple[Any, Any]:
-    """The client's and the server's."""
-    authority = trustme.CA()
-    server = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.configure_trust(client)
-    return client, server
-
-
-@contextlib.contextmanager
-def tls_pair() -> Iterator[tuple[Any, Any]]:
-    """As socket_pair(), with TLS."""
-    for_client, for_server = tls_contexts()
-    with socket_pair() as (client, server):
-        handshake = gevent.spawn(for_client.wrap_socket, client.dup(), server_hostname="localhost")
-        with for_server.wrap_socket(server.dup(), server_side=True) as secure_server:
-            join(handshake)
-            secure_client: Any = handshake.value
-            with secure_client:
-                yield secure_client, secure_server
 
 
 class SocketContract(BodyContract):

@@ -1,0 +1,62 @@
+"""Pairs of connected gevent sockets, the client's first: local, over TCP, and with TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import gevent
+import gevent.socket
+import gevent.ssl
+import trustme
+from greenlets import join
+
+Pair = Callable[[], AbstractContextManager[tuple[Any, Any]]]
+
+
+@contextlib.contextmanager
+def socket_pair() -> Iterator[tuple[Any, Any]]:
+    """Two connected gevent sockets: the client's and the server's."""
+    client, server = gevent.socket.socketpair()
+    with client, server:
+        yield client, server
+
+
+@contextlib.contextmanager
+def tcp_pair() -> Iterator[tuple[Any, Any]]:
+    """As socket_pair(), by TCP: with resets, and with a kernel that acknowledges by itself."""
+    with gevent.socket.create_server(("127.0.0.1", 0)) as listener:
+        client = gevent.socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+    with client, server:
+        yield client, server
+
+
+@functools.cache
+def tls_contexts() -> tuple[Any, Any]:
+    """The client's and the server's."""
+    authority = trustme.CA()
+    server = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client)
+    return client, server
+
+
+@contextlib.contextmanager
+def tls_pair(below: Pair = socket_pair) -> Iterator[tuple[Any, Any]]:
+    """As socket_pair(), with TLS."""
+    for_client, for_server = tls_contexts()
+    with below() as (client, server):
+        handshake = gevent.spawn(for_client.wrap_socket, client.dup(), server_hostname="localhost")
+        with for_server.wrap_socket(server.dup(), server_side=True) as secure_server:
+            join(handshake)
+            secure_client: Any = handshake.value
+            with secure_client:
+                client.close()
+                server.close()
+                yield secure_client, secure_server
