@@ -29,7 +29,9 @@ def socket_pair() -> Iterator[tuple[Any, Any]]:
 @contextlib.contextmanager
 def tcp_pair() -> Iterator[tuple[Any, Any]]:
     """As socket_pair(), by TCP: with resets, and with a kernel that acknowledges by itself."""
-    with gevent.socket.create_server(("127.0.0.1", 0)) as listener:
+    with gevent.socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         client = gevent.socket.create_connection(listener.getsockname())
         server, _ = listener.accept()
     with client, server:
