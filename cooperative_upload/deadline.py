@@ -28,7 +28,8 @@ class ConnectionDeadline:
         self._timer: Any = None
         if seconds:
             self._timer = get_hub().loop.timer(seconds)
-            self._timer.start(self._expire)
+            # Counted from now, and not from when the loop last looked at the clock.
+            self._timer.start(self._expire, update=True)
 
     def cancel(self) -> None:
         """Let the connection be. May be called again."""
