@@ -27,7 +27,9 @@ class ConnectionDeadline:
         self._sock = sock
         self._timer: Any = None
         if seconds:
-            self._timer = get_hub().loop.timer(seconds)
+            # Below the priority of sockets, as gevent's own time-outs: what came in time is read
+            # first, also if the loop stood still meanwhile.
+            self._timer = get_hub().loop.timer(seconds, priority=-1)
             # Counted from now, and not from when the loop last looked at the clock.
             self._timer.start(self._expire, update=True)
 
