@@ -8,6 +8,7 @@ applications.py at /plain.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -113,6 +114,14 @@ def make_application() -> Flask:
             received += len(request.stream.read(BLOCK_BYTES))
             gevent.sleep(seconds)
         return {"size": received + digest_of(request.stream.read)["size"]}
+
+    @flask.post("/hold")
+    def hold_the_loop() -> str:
+        """Let nobody else run."""
+        end = time.perf_counter() + float(request.args["seconds"])
+        while time.perf_counter() < end:
+            pass
+        return "held"
 
     @flask.get("/statistics")
     def statistics() -> dict[str, int]:
