@@ -7,12 +7,52 @@ is refused with TooManyUploads then. A limit that is off costs nothing.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator
 
-from gevent.lock import BoundedSemaphore
+from gevent.event import Event
 
 from .errors import TooManyUploads
 from .settings import UploadSettings
+
+
+class _Places:
+    """So many places, and the line of those who wait for one.
+
+    A place that is given back goes to the head of the line at once. gevent's semaphores give it
+    to whoever asks next, so that a connection with upload after upload would keep its place.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._line: deque[Event] = deque()
+
+    def take(self, seconds: float) -> bool:
+        """Whether there is a place, now or within that time."""
+        if self._free:
+            self._free -= 1
+            return True
+        if not seconds:
+            return False
+        granted = Event()
+        self._line.append(granted)
+        try:
+            granted.wait(seconds)
+        except BaseException:
+            if granted.is_set():
+                self.give_back()
+            else:
+                self._line.remove(granted)
+            raise
+        if not granted.is_set():
+            self._line.remove(granted)
+        return granted.is_set()
+
+    def give_back(self) -> None:
+        if self._line:
+            self._line.popleft().set()
+        else:
+            self._free += 1
 
 
 class Admission:
@@ -20,8 +60,8 @@ class Admission:
 
     def __init__(self, settings: UploadSettings) -> None:
         self._settings = settings
-        self._places = BoundedSemaphore(settings.max_uploads) if settings.max_uploads else None
-        self._places_of: dict[str, BoundedSemaphore] = {}
+        self._places = _Places(settings.max_uploads) if settings.max_uploads else None
+        self._places_of: dict[str, _Places] = {}
         self._interest: dict[str, int] = {}  # uploads of a client that hold a place or wait
 
     @contextlib.contextmanager
@@ -40,7 +80,7 @@ class Admission:
         if not limit:
             yield
             return
-        places = self._places_of.setdefault(client, BoundedSemaphore(limit))
+        places = self._places_of.setdefault(client, _Places(limit))
         self._interest[client] = self._interest.get(client, 0) + 1
         try:
             with self._place(places, "this client"):
@@ -51,13 +91,12 @@ class Admission:
                 del self._interest[client], self._places_of[client]
 
     @contextlib.contextmanager
-    def _place(self, places: BoundedSemaphore | None, whose: str) -> Iterator[None]:
+    def _place(self, places: _Places | None, whose: str) -> Iterator[None]:
         if places is None:
             yield
             return
         settings = self._settings
-        wait = settings.max_uploads_wait_seconds
-        if not places.acquire(blocking=wait > 0, timeout=wait or None):
+        if not places.take(settings.max_uploads_wait_seconds):
             limit = (
                 settings.max_uploads
                 if places is self._places
@@ -67,4 +106,4 @@ class Admission:
         try:
             yield
         finally:
-            places.release()
+            places.give_back()
