@@ -7,6 +7,7 @@ applications.py at /plain.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ from cooperative_upload.errors import BodyTooLarge
 QUOTA = 1000  # bytes
 
 caught: list[dict[str, Any]] = []
+noted: list[str] = []
 waiting: set[str] = set()
 
 
@@ -104,6 +106,30 @@ def make_application() -> Flask:
     @flask.get("/caught")
     def caught_errors() -> list[dict[str, Any]]:
         return caught
+
+    @flask.post("/note")
+    def note() -> str:
+        """Read the body, and keep the name for GET /noted."""
+        digest_of(request.stream.read)
+        noted.append(request.args["name"])
+        return "noted"
+
+    @flask.get("/noted")
+    def noted_names() -> list[str]:
+        return noted
+
+    @flask.post("/exit")
+    def exit_in_the_middle() -> str:
+        """As if the greenlet were killed, as it is when the worker can wait no longer."""
+        request.stream.read(BLOCK_BYTES)
+        raise gevent.GreenletExit
+
+    @flask.post("/give-up")
+    def give_up_in_the_middle() -> str:
+        """Read for a tenth of a second."""
+        with contextlib.suppress(gevent.Timeout), gevent.Timeout(0.1):
+            digest_of(request.stream.read)
+        abort(500, "Given up.")
 
     @flask.post("/slowly")
     def read_slowly() -> dict[str, Any]:
