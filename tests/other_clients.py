@@ -17,7 +17,6 @@ import requests
 from http_client import DEADLINE, pieces_of
 from live_server import Certificate, LiveServer
 
-_TYPE = "application/octet-stream"
 _PIECE_BYTES = 64 * 1024
 
 
@@ -43,6 +42,7 @@ class Upload:
     certificate: Certificate
     path: str
     body: bytes
+    content_type: str = "application/octet-stream"
 
 
 def curl(upload: Upload, *options: str) -> Answer:
@@ -54,7 +54,12 @@ def curl(upload: Upload, *options: str) -> Answer:
             *(program, "--silent", "--show-error", "--max-time", str(DEADLINE), "--ipv4"),
             *("--cacert", str(upload.certificate.authority), "--request", "POST"),
             *("--write-out", r"\n%{http_code} %{size_upload} %{http_version}"),
-            *("--header", f"Content-Type: {_TYPE}", *options, upload.server.url + upload.path),
+            *(
+                "--header",
+                f"Content-Type: {upload.content_type}",
+                *options,
+                upload.server.url + upload.path,
+            ),
         ],
         input=upload.body,
         capture_output=True,
@@ -106,7 +111,7 @@ def _standard_library(upload: Upload, body: bytes | list[bytes]) -> Answer:
     else:
         connection = http.client.HTTPConnection(address, timeout=DEADLINE)
     try:
-        connection.request("POST", upload.path, body, {"Content-Type": _TYPE})
+        connection.request("POST", upload.path, body, {"Content-Type": upload.content_type})
         response = connection.getresponse()
         return Answer(response.status, response.read().decode())
     finally:
@@ -128,7 +133,7 @@ def _requests_library(upload: Upload, body: object) -> Answer:
         response = session.post(
             upload.server.url + upload.path,
             data=body,  # type: ignore[arg-type]
-            headers={"Content-Type": _TYPE},
+            headers={"Content-Type": upload.content_type},
             timeout=DEADLINE,
             verify=str(upload.certificate.authority),
         )
