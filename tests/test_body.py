@@ -27,7 +27,7 @@ from greenlets import (
     spinning,
     wait_until,
 )
-from sockets import Pair, socket_pair, tls_pair
+from sockets import Pair, socket_pair, tcp_pair, tls_pair
 
 from cooperative_upload.body import (
     MOST_AT_ONCE,
@@ -36,7 +36,14 @@ from cooperative_upload.body import (
     SocketSource,
     StreamSource,
 )
-from cooperative_upload.errors import BodyError, IncompleteBody, MalformedBody
+from cooperative_upload.errors import (
+    BodyError,
+    BodyTimeout,
+    BodyTooLarge,
+    BodyTooSlow,
+    IncompleteBody,
+    MalformedBody,
+)
 from cooperative_upload.settings import UploadSettings
 
 # Every body takes turns, also the small ones of these tests.
@@ -446,6 +453,346 @@ def test_the_socket_keeps_its_timeout() -> None:
         body = CooperativeInput(SocketSource(server, b"", 1), 1)
         assert in_greenlet(body.read) == b"x"
         assert server.gettimeout() == 12.5
+
+
+# Time and size.
+
+
+class Gradual:
+    """A source that takes a while for each piece; a float among the pieces is such a while."""
+
+    read_ahead = 0
+
+    def __init__(self, *pieces: bytes | float) -> None:
+        self._pieces = iter(pieces)
+
+    def receive(self, size: int) -> bytes:
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                return piece
+            gevent.sleep(piece)
+        return b""
+
+    receive_line = receive
+
+
+def chunks_from(sock: Any) -> Iterator[bytes]:
+    """As a server's chunk decoder, which waits for the same socket."""
+    while data := sock.recv(1000):
+        yield data
+
+
+SHORT = 0.02  # seconds: a time that is waited for
+
+
+@pytest.mark.parametrize("pair", [socket_pair, tcp_pair, tls_pair])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_client_that_sends_nothing_more(pair: Pair, framing: str) -> None:
+    """A 408 with the numbers, at this read and at all that follow; the rest is not waited for."""
+    settings = UploadSettings(small_body_bytes=0, body_timeout_seconds=SHORT)
+    length = None if framing == "chunked" else 10_000
+
+    def test() -> None:
+        with pair() as (client, server):
+            source: Any = (
+                PieceSource(chunks_from(server))
+                if length is None
+                else SocketSource(server, b"", length)
+            )
+            body = CooperativeInput(source, length, settings, sock=server)
+            client.sendall(b"x" * 1234)
+            began = time.monotonic()
+            with pytest.raises(BodyTimeout) as caught:
+                body.read()
+            assert SHORT * 0.9 <= time.monotonic() - began < DEADLINE
+            announced = "" if length is None else " of 10,000"
+            assert caught.value.description == (
+                f"The request body stopped arriving: received 1,234{announced} bytes, "
+                f"then nothing for {SHORT:g} seconds."
+            )
+            assert (caught.value.received, caught.value.expected) == (1234, length)
+            assert body.failed
+            assert body.error is caught.value
+            client.sendall(b"x")
+            with pytest.raises(BodyTimeout):
+                body.read(1)
+            assert server.gettimeout() is None, "the response would have no more time"
+
+    with hub_scheduler():
+        in_greenlet(test)
+
+
+def test_each_packet_begins_the_time_anew() -> None:
+    """A body may take long as long as it comes."""
+    settings = UploadSettings(body_timeout_seconds=10 * SHORT)
+
+    def test() -> None:
+        with socket_pair() as (client, server):
+            body = CooperativeInput(SocketSource(server, b"", 15), 15, settings, sock=server)
+            reader = gevent.spawn(body.read)
+            for _ in range(15):
+                gevent.sleep(SHORT)
+                client.sendall(b"x")
+            join(reader)
+            assert reader.value == b"x" * 15
+
+    with hub_scheduler():
+        in_greenlet(test)
+
+
+def test_what_a_body_waits_for_its_turn_does_not_count() -> None:
+    """The client has sent all; it can't help that others are in line."""
+    settings = UploadSettings(
+        small_body_bytes=0,
+        body_timeout_seconds=SHORT,
+        min_rate_bytes=1e9,
+        min_rate_window_seconds=0.1,
+    )
+    with hub_scheduler(), socket_pair() as (client, server):
+        client.sendall(b"1234567890")
+        body = CooperativeInput(SocketSource(server, b"", 10), 10, settings, sock=server)
+        with spinning():  # nobody gets a turn
+            reader = gevent.spawn(body.read, 1)
+            gevent.sleep(5 * SHORT)
+            assert not reader.ready()
+        join(reader)
+        assert in_greenlet(body.read) == b"234567890"
+        assert reader.value == b"1"
+
+
+def test_what_the_application_takes_does_not_count() -> None:
+    """Between two reads it may take its time."""
+    settings = UploadSettings(
+        body_timeout_seconds=SHORT, min_rate_bytes=1e9, min_rate_window_seconds=0.1
+    )
+    with hub_scheduler(), socket_pair() as (client, server):
+        client.sendall(b"1234567890")
+        body = CooperativeInput(SocketSource(server, b"", 10), 10, settings, sock=server)
+        assert in_greenlet(lambda: body.read(1)) == b"1"
+        gevent.sleep(0.15)
+        assert in_greenlet(body.read) == b"234567890"
+
+
+def test_no_time_limit() -> None:
+    """0 is forever: the socket's own time-out is left alone."""
+    settings = UploadSettings(body_timeout_seconds=0)
+    with hub_scheduler(), socket_pair() as (client, server):
+        server.settimeout(12.5)
+        client.sendall(b"x")
+        body = CooperativeInput(SocketSource(server, b"", 1), 1, settings, sock=server)
+        assert in_greenlet(body.read) == b"x"
+        assert server.gettimeout() == 12.5
+
+
+def test_a_time_out_of_the_network_is_a_lost_connection() -> None:
+    """ETIMEDOUT is a TimeoutError too: the network has given up, and not this server."""
+
+    class Lost(OnlyRead):
+        def read(self, size: int) -> bytes:
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with hub_scheduler(), socket_pair() as (_, server):
+        body = CooperativeInput(Lost(b""), 10, UploadSettings(), sock=server)
+        with pytest.raises(IncompleteBody, match=r"lost \(Connection timed out\)\.$"):
+            in_greenlet(body.read)
+
+
+RATE = UploadSettings(small_body_bytes=0, min_rate_bytes=10_000, min_rate_window_seconds=0.1)
+
+
+@pytest.mark.parametrize("length", [5000, None])
+def test_a_body_that_comes_too_slowly(length: int | None) -> None:
+    """A 408 after a window in which less came than the minimum."""
+    trickle: list[bytes | float] = [0.01, b"x"]
+    pieces = [bytes(2000), *(trickle * 100)]
+    body = CooperativeInput(Gradual(*pieces), length, RATE)
+    with hub_scheduler():
+        with pytest.raises(BodyTooSlow) as caught:  # the first window was fast enough
+            in_greenlet(body.read)
+        error = caught.value
+        assert error.minimum == 10_000
+        assert 0 < error.rate < 1000
+        assert 2000 < error.received < 2040
+        assert error.expected == length
+        assert body.failed
+        with pytest.raises(BodyTooSlow):
+            in_greenlet(body.read)
+
+
+def test_fast_enough() -> None:
+    """Taken over a window: a gap within it ends nothing, and neither does a wait before all."""
+    pieces: list[bytes | float] = [0.05, bytes(3000), 0.06, bytes(3000), 0.08, bytes(3000), 0.01]
+    body = CooperativeInput(Gradual(*pieces), 9000, RATE)
+    with hub_scheduler():
+        assert len(in_greenlet(body.read)) == 9000
+
+
+@pytest.mark.parametrize("length", [1001, None])
+def test_a_body_that_is_whole_is_not_too_slow(length: int | None) -> None:
+    """Its end may be long in coming: what is complete is not refused."""
+    last: list[bytes | float] = [0.15, b"x"] if length else [0.15]
+    body = CooperativeInput(Gradual(bytes(1000), *last), length, RATE)
+    with hub_scheduler():
+        assert len(in_greenlet(body.read)) == (length or 1000)
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 10])
+def test_up_to_the_limit(length: int) -> None:
+    """The limit is the largest size that is accepted, whatever the framing."""
+    for announced in (length, None):
+        body = CooperativeInput(
+            PieceSource(iter(bytewise(TEXT[:length]))), announced, SETTINGS, most_bytes=10
+        )
+        with hub_scheduler():
+            assert in_greenlet(body.read) == TEXT[:length]
+        assert not body.failed
+
+
+def test_announced_too_large() -> None:
+    """Refused before a byte of it was read, and before the client was told to send."""
+    announced: list[int] = []
+    stream = OnlyRead(bytes(11))
+    body = CooperativeInput(
+        stream, 11, SETTINGS, most_bytes=10, before_receiving=lambda: announced.append(1)
+    )
+    assert isinstance(body.error, BodyTooLarge)
+    assert body.failed
+    for read in (body.read, body.readline, body.readlines, lambda: next(body)):
+        with hub_scheduler(), pytest.raises(BodyTooLarge) as caught:
+            in_greenlet(read)
+    assert caught.value.description == (
+        "The request body is too large: got 11 bytes, accepted are at most 10."
+    )
+    assert (caught.value.limit, caught.value.expected) == (10, 11)
+    assert (stream.calls, announced, body.received) == (0, [], 0)
+
+
+@pytest.mark.parametrize("sizes", [[11], [10, 1], [1] * 20, [4, 4, 4]])
+def test_found_too_large(sizes: list[int]) -> None:
+    """A body without an announced size is refused with the byte that is one too many."""
+    body = CooperativeInput(
+        PieceSource(iter([bytes(size) for size in sizes])), None, SETTINGS, most_bytes=10
+    )
+    with hub_scheduler():
+        for _ in range(2):
+            with pytest.raises(BodyTooLarge) as caught:
+                in_greenlet(body.read)
+    assert caught.value.description == (
+        "The request body is too large: got more than 10 bytes, accepted are at most 10."
+    )
+    assert caught.value.expected is None
+    assert body.received <= 10
+
+
+def test_what_comes_before_the_limit_can_be_read() -> None:
+    """The error comes where it belongs."""
+    body = CooperativeInput(PieceSource(iter([b"12345", bytes(10)])), None, most_bytes=10)
+    with hub_scheduler():
+        assert in_greenlet(lambda: body.read(5)) == b"12345"
+        with pytest.raises(BodyTooLarge):
+            in_greenlet(lambda: body.read(1))
+
+
+# What a server asks.
+
+
+@pytest.mark.parametrize("length", [10, None])
+@pytest.mark.parametrize("method", ["read", "readline"])
+def test_the_server_is_told_of_the_first_receive(length: int | None, method: str) -> None:
+    """Once, before it, and not when the body is made or takes its turn."""
+    events: list[str] = []
+
+    class Watched(OnlyRead):
+        def read(self, size: int) -> bytes:
+            events.append("receive")
+            return super().read(size)
+
+    body = CooperativeInput(
+        Watched(b"12345\n7890"),
+        length,
+        SETTINGS,
+        before_receiving=lambda: events.append("announced"),
+    )
+    with hub_scheduler():
+        in_greenlet(body.checkpoint)
+        assert events == []
+        in_greenlet(lambda: getattr(body, method)(2))
+        assert events == ["announced", "receive"]
+        in_greenlet(body.read)
+        assert in_greenlet(body.read) == b""
+    assert events.count("announced") == 1
+    assert events.count("receive") > 1
+
+
+def test_the_server_is_not_told_where_nothing_is_received() -> None:
+    """An empty body, and a read of nothing."""
+    told: list[int] = []
+    for length, size in ((0, -1), (10, 0)):
+        body = CooperativeInput(
+            OnlyRead(bytes(10)), length, before_receiving=lambda: told.append(1)
+        )
+        assert body.read(size) == b""
+    assert told == []
+
+
+def test_a_client_that_is_gone_when_it_is_told_to_send() -> None:
+    """The body ends as for any lost connection."""
+
+    def send() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    body = CooperativeInput(OnlyRead(bytes(10)), 10, before_receiving=send)
+    with pytest.raises(IncompleteBody, match=r"lost \(Broken pipe\)\.$"):
+        body.read()
+
+
+@pytest.mark.parametrize("length", [10, None])
+def test_what_is_to_come(length: int | None) -> None:
+    """What has not come from the source, whoever has read how much of it; unknown to the end."""
+    body = CooperativeInput(PieceSource(iter([b"1234", b"567890"])), length, SETTINGS)
+    assert body.content_length == length
+    for size, received in ((0, 0), (1, 4), (3, 4), (1, 10), (4, 10)):
+        body.read(size)
+        assert body.received == received
+        assert body.to_come == (None if length is None else 10 - received)
+    assert body.read() == b"0"
+    assert body.to_come == 0
+
+
+def test_nothing_is_to_come_of_an_empty_body() -> None:
+    """It has ended before it was read."""
+    assert CooperativeInput(OnlyRead(b""), 0).to_come == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (
+            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+            "the connection was lost (Connection reset by peer)",
+        ),
+        (ConnectionAbortedError("No more data"), "the connection was lost (ConnectionAborted"),
+        (OSError(), "the connection was lost (OSError)"),
+        (gevent.Timeout(1), "a read was broken off (Timeout)"),
+        (gevent.GreenletExit(), "a read was broken off (GreenletExit)"),
+        (RuntimeError("x"), "a read was broken off (RuntimeError)"),
+    ],
+)
+def test_the_cause_is_told(error: BaseException, cause: str) -> None:
+    """In the words of the system where it has some."""
+
+    class Failing(OnlyRead):
+        def read(self, size: int) -> bytes:
+            raise error
+
+    body = CooperativeInput(Failing(b""), 12_345)
+    with pytest.raises((type(error), IncompleteBody)):
+        body.read()
+    with pytest.raises(IncompleteBody) as caught:
+        body.read()
+    start = f"The request body is incomplete: received 0 of 12,345 bytes before {cause}"
+    assert caught.value.description is not None
+    assert caught.value.description.startswith(start)
 
 
 # Errors.
