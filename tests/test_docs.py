@@ -75,6 +75,23 @@ def test_the_wrapper_example_counts_a_body() -> None:
     assert statuses == ["200 OK"]
 
 
+def test_the_faults_name_tests_that_exist() -> None:
+    """Each row of the table names its tests; `::name` is of the file that was named last."""
+    rows = [
+        line
+        for line in (ROOT / "docs" / "faults.md").read_text().splitlines()
+        if line.startswith("| ") and not line.startswith("| fault ")
+    ]
+    assert len(rows) > 25
+    for row in rows:
+        source = ""
+        tests = re.findall(r"`(\w+\.py)?::(\w+)`", row)
+        assert tests, row
+        for file, name in tests:
+            source = (ROOT / "tests" / file).read_text() if file else source
+            assert re.search(rf"^def {name}\(", source, re.MULTILINE), name
+
+
 def test_the_commands_exist() -> None:
     targets = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     known = set(" ".join(targets).split())
