@@ -212,7 +212,8 @@ class Exchange:
         if self.killed:
             return "killed", "The worker was told to end and could not wait any longer."
         if error is not None:
-            return error.ending, str(error) if error.fault == "server" else error.description or ""
+            in_full = isinstance(error, StorageError)  # with what the client is not told
+            return error.ending, str(error) if in_full else error.description or ""
         if self._drained:
             return "drained", ""
         if self.body.to_come == 0:
