@@ -8,7 +8,8 @@ The names of gunicorn that are used here and are not documented as public, all o
 version from 25.0 to 27.0: GeventWorker.handle, handle_request, handle_http2,
 handle_http2_request, handle_error, load_wsgi, init_process, alive and check_config;
 Request.body, .unreader, .should_close and ._expected_100_continue; Body.reader;
-LengthReader.length; ChunkedReader.parser; Unreader.buf, .read and .unread.
+LengthReader.length; ChunkedReader.parser; Unreader.buf, .read and .unread; HTTP2Request.stream
+and its .request_complete. In 27.0 alone HTTP2Stream.body_size, before it len() of the body.
 """
 
 from __future__ import annotations
@@ -133,6 +134,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def handle_http2_request(
         self, listener_name: Any, req: Any, sock: Any, addr: Any, h2_conn: Any
     ) -> None:
+        if _ended_with_headers(req):
+            super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
+            return
         source = StreamSource(_Http2Body(req.body), most_at_once=_HTTP2_FRAME_BYTES)
         req.body = CooperativeInput(
             source,
@@ -270,6 +274,13 @@ class _Http2Body:
             return read(size)
         except HTTP2Error as error:
             raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
+
+
+def _ended_with_headers(req: Any) -> bool:
+    """Whether an HTTP/2 request has no body. Before gunicorn 27 bodies were collected first."""
+    stream = req.stream
+    size = stream.body_size if hasattr(stream, "body_size") else len(req.body)
+    return bool(stream.request_complete) and not size
 
 
 def _decoded(decoder: Iterator[bytes]) -> Iterator[bytes]:
