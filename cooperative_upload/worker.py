@@ -154,6 +154,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if isinstance(exc, GreenletExit):
             return  # the worker ends; there is nothing to answer
+        _header_deadline.get().cancel()  # lingering has limits of its own
         super().handle_error(req, client, addr, exc)
         self._lingering.close(client)  # the client may still send what this was the answer to
 
