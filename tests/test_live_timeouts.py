@@ -298,6 +298,16 @@ def test_request_that_comes_while_the_loop_stands_still(server: LiveServer) -> N
         assert holding.response().body == b"held"
 
 
+def test_answer_to_bad_headers_outlives_the_limit(server: LiveServer) -> None:
+    """The client has it although it goes on to send for longer than headers may take."""
+    start = b"POST /data HTTP/1.1\r\nContent-Length: 1000000\r\nBad Name: x\r\n\r\n"
+    with counted(server, headers_timed_out=0, lingered=1), server.connect() as connection:
+        trickle(connection, [start, *[content(1000)] * 6], HEADER_SECONDS / 4)
+        response = connection.response()
+        assert response.status == 400
+        assert "Bad Name" in response.body.decode()
+
+
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
 def test_handshake_that_stalls_is_ended(tls_server: LiveServer, sent: bytes) -> None:
     """Before its first byte and in the middle."""
