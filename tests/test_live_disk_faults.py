@@ -46,7 +46,7 @@ from uploads import HalfUpload
 APPLICATION = "ending_application:application"
 MIB = 1 << 20
 ROOM = 4 * MIB
-SOON = 1.0  # seconds within which what an upload held is given back
+SOON = 2.0  # seconds within which what an upload held is given back
 
 TOO_MUCH = Part("file", content(2 * ROOM), "f.bin")
 FITTING = Part("file", content(ROOM // 2), "f.bin")

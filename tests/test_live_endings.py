@@ -35,7 +35,7 @@ MOST = 5_000_000
 SIZE = 1_000_000
 BODY = content(SIZE)
 TOO_MUCH = Part("file", content(4_000_000), "f.bin")
-SOON = 1.0  # seconds within which what an upload held is given back
+SOON = 2.0  # seconds within which what an upload held is given back
 
 LIMITS = {
     "COOPERATIVE_UPLOAD_BODY_TIMEOUT_SECONDS": "0.5",

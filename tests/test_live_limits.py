@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -230,14 +231,30 @@ def fair_server(gunicorn: Gunicorn) -> Iterator[LiveServer]:
         yield server
 
 
+# Says in the log when the headers of a request have been read.
+CONFIGURATION = """
+def pre_request(worker, req):
+    worker.log.info("Came: %s %s", req.path, req.query)
+"""
+
+
 @pytest.fixture(scope="module")
-def patient_server(gunicorn: Gunicorn) -> Iterator[LiveServer]:
+def patient_server(
+    gunicorn: Gunicorn, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveServer]:
     """One upload at once, for which others wait."""
+    configuration = tmp_path_factory.mktemp("configuration") / "gunicorn.conf.py"
+    configuration.write_text(CONFIGURATION)
     environment = {
         "COOPERATIVE_UPLOAD_MAX_UPLOADS": "1",
         "COOPERATIVE_UPLOAD_MAX_UPLOADS_WAIT_SECONDS": "3",
     }
-    with LiveServer(gunicorn, application=APPLICATION, environment=environment) as server:
+    with LiveServer(
+        gunicorn,
+        *("--config", str(configuration)),
+        application=APPLICATION,
+        environment=environment,
+    ) as server:
         yield server
         assert "Traceback" not in server.log()
 
@@ -336,15 +353,20 @@ def test_each_client_has_its_places(fair_server: LiveServer) -> None:
     check_one_place(fair_server)
 
 
+def names_that_came(server: LiveServer) -> list[str]:
+    """Of the requests for /note, in the order in which the server read them."""
+    return re.findall(r"Came: /note name=(\w+)", server.log())
+
+
 def test_uploads_wait_in_line(patient_server: LiveServer) -> None:
     """First come, first served."""
-    names = [str(number) for number in range(5)]
+    number = 10
     with HalfUpload(patient_server) as upload, counted(patient_server, turned_away=0):
         patient_server.wait_for_spool()
-        connections = [patient_server.connect() for _ in names]
-        for name, connection in zip(names, connections, strict=True):
+        connections = [patient_server.connect() for _ in range(number)]
+        for name, connection in enumerate(connections):
             connection.send(request("POST", f"/note?name={name}", LARGE))
-            time.sleep(0.05)  # until the server has seen it
+        wait_until(lambda: len(names_that_came(patient_server)) == number, "all to wait")
         assert not any(connection.has_answer() for connection in connections)
         assert upload.finish().json() == form_description(upload.part)
         for connection in connections:
@@ -352,7 +374,7 @@ def test_uploads_wait_in_line(patient_server: LiveServer) -> None:
                 assert connection.response().body == b"noted"
     with patient_server.connect() as connection:
         connection.send_request("GET", "/noted")
-        assert connection.response().json() == names
+        assert connection.response().json() == names_that_came(patient_server)
 
 
 def test_upload_that_waited_too_long_is_a_503(patient_server: LiveServer) -> None:

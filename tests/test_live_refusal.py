@@ -357,7 +357,7 @@ def impatient_server(
 ) -> Iterator[LiveServer]:
     """Connections linger for a short time."""
     environment = {
-        "COOPERATIVE_UPLOAD_LINGERING_SECONDS": "1.5",
+        "COOPERATIVE_UPLOAD_LINGERING_SECONDS": "2",
         "COOPERATIVE_UPLOAD_LINGERING_IDLE_SECONDS": "0.5",
     }
     with LiveServer(
@@ -384,8 +384,8 @@ def test_client_that_never_stops_is_cut(impatient_server: LiveServer) -> None:
         while sender.is_alive():
             other.ping()
             pings += 1
-        assert 1.3 < time.monotonic() - began < DEADLINE / 2
-        assert pings > 100
+        assert 1.8 < time.monotonic() - began < DEADLINE / 2
+        assert pings > 20
 
 
 def test_idle_client_is_cut(impatient_server: LiveServer) -> None:
@@ -397,7 +397,7 @@ def test_idle_client_is_cut(impatient_server: LiveServer) -> None:
         begin_unread_upload(connection)
         began = time.monotonic()
         wait_until(lambda: not statistics(impatient_server)["lingering"], "the end of lingering")
-        assert 0.3 < time.monotonic() - began < 1.3
+        assert 0.3 < time.monotonic() - began < 1.8
 
 
 @pytest.fixture(scope="module")
