@@ -39,11 +39,16 @@ def tcp_pair() -> Iterator[tuple[Any, Any]]:
 
 
 @functools.cache
-def tls_contexts() -> tuple[Any, Any]:
-    """The client's and the server's."""
+def _certificates() -> tuple[trustme.CA, trustme.LeafCert]:
     authority = trustme.CA()
+    return authority, authority.issue_cert("localhost")
+
+
+def tls_contexts() -> tuple[Any, Any]:
+    """The client's and the server's, new ones."""
+    authority, certificate = _certificates()
     server = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
+    certificate.configure_cert(server)
     client = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(client)
     return client, server
