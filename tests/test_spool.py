@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import errno
 import hashlib
 import io
@@ -674,6 +675,146 @@ def test_no_directory(run: Run, tmp_path: Path) -> None:
         assert caught.value.errno == errno.ENOENT
 
     run(test)
+
+
+# What is whose fault.
+
+
+def test_a_full_spool_directory_is_told_to_the_request(run: Run) -> None:
+    """With the status for it, by each operation from then on, and to whoever looks afterwards."""
+
+    def test(path: Path) -> None:
+        full = UploadSettings(
+            spool_memory_bytes=0, spool_batch_bytes=BATCH, spool_directory=str(path)
+        )
+        with spools_closed_at_the_end() as spools:
+            assert spools.error is None
+            spool = Spool(full)
+            with pytest.raises(StorageError) as caught:
+                fill(spool, 500_000)
+            assert (caught.value.code, caught.value.errno) == (507, errno.ENOSPC)
+            assert spools.error is caught.value
+            for again in (spool.flush, spool.read, lambda: spool.save_to(path / "saved")):
+                with pytest.raises(StorageError) as later:
+                    again()
+                assert later.value is caught.value
+            assert spools.error is caught.value
+        assert os.listdir(path) == []
+
+    with small_file_system(200_000) as path:
+        run(lambda: test(path))
+
+
+def test_a_full_destination_is_the_servers_fault_too(run: Run, settings: UploadSettings) -> None:
+    """save_to() a file system without room: a 507, from memory and from the disk."""
+
+    def test(path: Path) -> None:
+        for size, memory in ((500_000, 0), (500_000, 1 << 20)):
+            with spools_closed_at_the_end() as spools:
+                spool = Spool(dataclasses.replace(settings, spool_memory_bytes=memory))
+                fill(spool, size)
+                spool.seek(0)
+                with pytest.raises(StorageError) as caught:
+                    spool.save_to(path / "saved")
+                assert (caught.value.code, caught.value.errno) == (507, errno.ENOSPC)
+                assert spools.error is caught.value
+                assert os.listdir(path) == []
+                assert len(spool.read()) == size, "what was received is still there"
+
+    with small_file_system(200_000) as path:
+        run(lambda: test(path))
+
+
+@pytest.mark.parametrize("size", [0, MEMORY, 50_000])
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("missing/saved", FileNotFoundError),
+        ("file/saved", NotADirectoryError),
+        ("directory", IsADirectoryError),
+        ("x" * 300, OSError),
+    ],
+)
+def test_a_wrong_path_is_the_applications_choice(
+    run: Run,
+    settings: UploadSettings,
+    tmp_path: Path,
+    size: int,
+    where: str,
+    error: type[OSError],
+) -> None:
+    """The error of open(path, "wb"), and no fault of the storage: nobody is told of one."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "directory").mkdir()
+
+    def test() -> None:
+        with spools_closed_at_the_end() as spools:
+            spool = Spool(settings)
+            fill(spool, size)
+            spool.seek(0)
+            with pytest.raises(error) as caught:
+                spool.save_to(tmp_path / where)
+            with pytest.raises(error) as expected:
+                (tmp_path / where).write_bytes(b"")
+            assert type(caught.value) is type(expected.value)
+            assert caught.value.errno == expected.value.errno
+            assert spools.error is None
+            assert len(spool.read()) == size
+
+    run(test)
+    assert sorted(os.listdir(tmp_path)) == ["directory", "file", "spools"]
+
+
+@pytest.mark.parametrize("by", ["spool", "save"])
+def test_without_descriptors(directory: Path, tmp_path: Path, by: str) -> None:
+    """A lack that passes: a 503."""
+    program = f"""if True:
+        import os, resource
+        from cooperative_upload import Spool, StorageError, UploadSettings
+        spool = Spool(UploadSettings(
+            spool_memory_bytes={0 if by == "spool" else 100}, spool_directory={str(directory)!r}
+        ))
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+        taken = []
+        try:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        try:
+            spool.write(b"x")
+            spool.seek(0)
+            spool.save_to({str(tmp_path / "saved")!r})
+        except StorageError as error:
+            assert (error.code, error.errno) == (503, {errno.EMFILE}), error
+        else:
+            raise SystemExit("no error")
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "saved").exists()
+
+
+def test_the_last_error_of_a_request_counts(settings: UploadSettings, tmp_path: Path) -> None:
+    """Those of other requests, and of spools of none, are not its own."""
+    missing = UploadSettings(spool_memory_bytes=0, spool_directory=str(tmp_path / "missing"))
+    stray = Spool(missing)
+    with spools_closed_at_the_end() as spools:
+        for spool in (stray, Spool(settings)):
+            with contextlib.suppress(StorageError):
+                spool.write(b"x")
+        assert spools.error is None
+        errors = []
+        for _ in range(2):
+            with pytest.raises(StorageError) as caught:
+                Spool(missing).write(b"x")
+            errors.append(caught.value)
+        assert spools.error is errors[1]
+        with spools_closed_at_the_end() as inner:
+            assert inner.error is None
+        assert spools.error is errors[1]
+    stray.close()
 
 
 # Turns and waiting.

@@ -16,6 +16,7 @@ from disk import busy_disk
 from gevent.hub import get_hub
 from greenlets import DEADLINE, hub_writer, in_greenlet, join, spinning, wait_until
 
+from cooperative_upload import writer
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.writer import DirectWriter, ThreadWriter, current_writer
 
@@ -270,3 +271,142 @@ def test_writing_threads_yield_the_core_to_the_loop() -> None:
         for _ in range(2):  # once for each thread, not for each call
             assert in_greenlet(nice_of_the_writing_thread) == min(own + 7, 19)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+# Calls that hang.
+
+
+class HangingCalls:
+    """Calls that last until they are let go, and how many of them have begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._go = threading.Event()
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self.begun += 1
+        self._go.wait(2 * DEADLINE)
+
+    def wait_until_begun(self) -> None:
+        wait_until(lambda: self.begun > 0)
+
+    def let_go(self) -> None:
+        self._go.set()
+
+
+@pytest.fixture
+def hanging() -> Iterator[HangingCalls]:
+    """Let go in the end, whatever became of the test."""
+    calls = HangingCalls()
+    yield calls
+    calls.let_go()
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call hangs after a fiftieth of the usual time."""
+    monkeypatch.setattr(writer, "_HANGS_AFTER", 0.02)
+    monkeypatch.setattr(writer, "_LOOK_EVERY", 0.005)
+
+
+def threads() -> set[int]:
+    """Those of this process, as the system numbers them."""
+    return {each.id for each in psutil.Process().threads()}
+
+
+def waiting_for(settings: UploadSettings, function: Callable[[], Any]) -> Any:
+    """A greenlet that hands a call over and waits for it."""
+    return gevent.spawn(lambda: current_writer(settings).start(function).result())
+
+
+def done_by(settings: UploadSettings, function: Callable[[], Any]) -> Any:
+    """What a call returns that is handed over now."""
+    return in_greenlet(lambda: current_writer(settings).start(function).result())
+
+
+def test_a_call_that_hangs_holds_up_no_other(hanging: HangingCalls) -> None:
+    """After a second another thread takes its place."""
+    jobs = [waiting_for(SETTINGS, hanging)]
+    hanging.wait_until_begun()
+    assert done_by(SETTINGS, lambda: "done") == "done"
+    assert not jobs[0].ready()
+    hanging.let_go()
+    join(*jobs)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("number", [2, 5])
+def test_one_thread_for_each_that_hangs(hanging: HangingCalls, number: int) -> None:
+    """Several of them, and files are closed all the same; afterwards all is as it was."""
+    settings = UploadSettings(writer_spare_threads=number)
+    done_by(settings, int)
+    before = threads()
+    jobs = [waiting_for(settings, hanging) for _ in range(number)]
+    wait_until(lambda: hanging.begun == number)
+    assert done_by(settings, lambda: "done") == "done"
+    closed = threading.Event()
+    in_greenlet(lambda: current_writer(settings).start_soon(closed.set))
+    wait_until(closed.is_set)
+    assert len(threads() - before) == number
+    hanging.let_go()
+    join(*jobs)
+    wait_until(lambda: len(threads()) == len(before))
+    assert done_by(settings, lambda: "done") == "done"
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("spare", [0, 1, 3])
+def test_not_more_than_the_spare_threads(hanging: HangingCalls, spare: int) -> None:
+    """When all of them hang too, the others wait."""
+    settings = UploadSettings(writer_threads=2, writer_spare_threads=spare)
+    before = threads()
+    jobs = [waiting_for(settings, hanging) for _ in range(2 + spare + 4)]
+    wait_until(lambda: hanging.begun == 2 + spare)
+    gevent.sleep(0.1)  # several times that after which the next would get a thread
+    assert hanging.begun == 2 + spare
+    assert len(threads() - before) == 2 + spare
+    hanging.let_go()
+    join(*jobs)
+    wait_until(lambda: len(threads() - before) == 2)
+
+
+@pytest.mark.usefixtures("soon")
+def test_threads_do_not_add_up() -> None:
+    """Of many times that a call hangs no thread is left, and no greenlet that looks after it."""
+    before = threads()
+    for _ in range(10):
+        hanging = HangingCalls()
+        job = waiting_for(SETTINGS, hanging)
+        hanging.wait_until_begun()
+        assert done_by(SETTINGS, lambda: "done") == "done"
+        assert len(greenlets_of(ThreadWriter._replace_hanging)) == 1
+        hanging.let_go()
+        join(job)
+    wait_until(lambda: len(threads() - before) == 1)
+    wait_until(lambda: not greenlets_of(ThreadWriter._replace_hanging))
+
+
+def greenlets_of(function: Any) -> list[Any]:
+    """The greenlets that run a method."""
+    return [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, gevent.Greenlet)
+        and not each.ready()
+        and getattr(vars(each).get("_run"), "__func__", None) is function
+    ]
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_thread_that_came_late_is_nice_too(hanging: HangingCalls) -> None:
+    """A spare one competes with the loop as the first does."""
+    settings = UploadSettings(writer_nice=3)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    job = waiting_for(settings, hanging)
+    hanging.wait_until_begun()
+    nice = done_by(settings, lambda: os.getpriority(os.PRIO_PROCESS, 0))
+    assert nice == min(own + 3, 19)
+    hanging.let_go()
+    join(job)
