@@ -7,12 +7,16 @@ BIN := .venv/bin
 # The oldest versions that are supported, for the live tests: setup.cfg's lower bounds.
 OLDEST := gunicorn[gevent]==25.0.0 gevent==24.10.1 werkzeug==3.0.6 flask==3.0.3 h2==4.1.0
 
-.PHONY: help test lint serve demo loadtest clean
+# How long `make soak` takes.
+SOAK_SECONDS ?= 300
+
+.PHONY: help test lint serve demo loadtest soak clean
 
 help:
 	@echo "make loadtest   measure the stock worker against this one, in about a minute"
 	@echo "make demo       serve the demo on http://127.0.0.1:8000/"
 	@echo "make serve      the same, by the name that one looks for to try the configuration"
+	@echo "make soak       hundreds of clients that misbehave, for SOAK_SECONDS=300"
 	@echo "make test       lint, types and all tests, on the oldest and the newest gunicorn"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make clean      remove what these made"
@@ -30,6 +34,9 @@ serve demo: .venv/ready-loadtest
 
 loadtest: .venv/ready-loadtest
 	$(BIN)/python -m loadtest $(ARGS)
+
+soak: .venv/ready-test
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/test_live_soak.py
 
 clean:
 	rm -rf .venv .venv-oldest *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
