@@ -44,10 +44,12 @@ class ConnectionDeadline:
         self.expired = True
         # Not by the socket's own shutdown(): gevent's wakes its reader with an error that speaks
         # of a descriptor closed elsewhere, and that of a TLS socket forgets what its reader needs.
-        plain = _PlainSocket(fileno=self._sock.fileno())
-        with contextlib.suppress(OSError):
-            plain.shutdown(socket.SHUT_RDWR)
-        plain.detach()
+        with contextlib.suppress(OSError, ValueError):  # closed already
+            plain = _PlainSocket(fileno=self._sock.fileno())
+            try:
+                plain.shutdown(socket.SHUT_RDWR)
+            finally:
+                plain.detach()
 
 
 @contextlib.contextmanager

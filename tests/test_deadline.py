@@ -126,7 +126,7 @@ class Server:
     def __init__(self, seconds: float) -> None:
         self.failures: list[str] = []
         self.client_context, context = tls_contexts()
-        limit_handshakes(context, seconds, self.failures.append)
+        limit_handshakes(context, seconds, lambda sock, reason: self.failures.append(reason))
         self._server = StreamServer(("127.0.0.1", 0), self._greet, ssl_context=context)
 
     def __enter__(self) -> Server:
@@ -162,7 +162,7 @@ def test_the_limit_is_for_the_handshake_alone() -> None:
 
     def test() -> None:
         for_client, for_server = tls_contexts()
-        limit_handshakes(for_server, 5 * SHORT, pytest.fail)
+        limit_handshakes(for_server, 5 * SHORT, lambda sock, reason: pytest.fail(reason))
         with socket_pair() as (client, server):
             handshake: Any = gevent.spawn(
                 for_client.wrap_socket, client, server_hostname="localhost"
