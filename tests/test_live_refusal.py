@@ -116,6 +116,19 @@ def test_continue_is_said_at_the_first_read(server: LiveServer, framing: str) ->
         connection.ping()
 
 
+def test_rest_of_a_body_that_was_asked_for(server: LiveServer) -> None:
+    """Comes behind 100 Continue for sure, so that it is thrown away like any other."""
+    body = content(100_000)
+    with server.connect() as connection:
+        fields = {**ASKING, "Content-Length": str(len(body))}
+        connection.send(head("POST", "/some?bytes=1000", fields))
+        assert connection.response().status == 100
+        connection.send(body)
+        response = connection.response()
+        assert (response.body, response.headers["connection"]) == (b"1000", "keep-alive")
+        connection.ping()
+
+
 def test_no_continue_behind_the_start_of_a_response(server: LiveServer) -> None:
     """An interim response in the middle of the final one would be taken for its content."""
     body = content(100_000)
