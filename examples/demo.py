@@ -43,6 +43,12 @@ def upload() -> Response:
     return jsonify(answer)
 
 
+@app.post("/refuse")
+def refuse() -> tuple[str, int]:
+    """Say no without a look at the body, as an application does to who is not logged in."""
+    return "log in first", 401
+
+
 @app.put("/raw")
 def raw() -> Response:
     """Receive a body that is no form, block by block, and count it."""

@@ -4,6 +4,10 @@ Each assertion is `[server.]metric[@uploads] comparison value`. Without a server
 last one named; without a number of uploads it must hold for each of them (the idle server counts
 only with `@0`). Durations have a unit (25ms); `ratio` is the speed in relation to that of
 the first server.
+
+Of refused clients: `[server.]metric[@kind]`. Without a kind, counts are about all of them, and the
+time to the status about those that look for it while they send. Of stalled clients: `kept` is the
+share of its speed that the upload keeps.
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadtest.errors import UsageError
-from loadtest.report_text import count_uploads
+from loadtest.refusals import ALL, LOOKING, Fates, RefusalRow
+from loadtest.refused import KINDS
+from loadtest.stalled import StalledRow
 from loadtest.statistics import Row
 from loadtest.units import format_seconds, parse_seconds
 
@@ -40,11 +46,26 @@ _NUMBERS: dict[str, Callable[[Row], float | None]] = {
     "errors": lambda row: row.errors + row.unanswered + row.failed_uploads,
     "MiB": lambda row: row.peak_memory and row.peak_memory / MIB,
     "MiB/upload": lambda row: row.memory_per_upload and row.memory_per_upload / MIB,
+    "lost": lambda row: row.workers_lost if isinstance(row, RefusalRow) else None,
+    "kept": lambda row: row.kept if isinstance(row, StalledRow) else None,
 }
-METRICS = (*_DURATIONS, *_NUMBERS, "ratio")
+_STATUS_DURATIONS: dict[str, Callable[[Fates], float | None]] = {
+    "status_p50": lambda fates: fates.waited.p50 if fates.waited.count else None,
+    "status_p99": lambda fates: fates.waited.p99 if fates.waited.count else None,
+    "status_max": lambda fates: fates.waited.max if fates.waited.count else None,
+}
+_FATES: dict[str, Callable[[Fates], float | None]] = {
+    "refused": lambda fates: fates.refused,
+    "wrong": lambda fates: fates.wrong,
+    "cut": lambda fates: fates.cut,
+    "unanswered": lambda fates: fates.unanswered,
+    "MB/client": lambda fates: fates.sent_max / 1e6,
+}
+METRICS = (*_DURATIONS, *_NUMBERS, "ratio", *_STATUS_DURATIONS, *_FATES)
 _METRIC = "|".join(re.escape(metric) for metric in METRICS)
 _FORM = re.compile(
-    rf"(?:(?P<server>[\w:.-]+?)\.)?(?P<metric>{_METRIC})(?:@(?P<clients>\d+))?"
+    rf"(?:(?P<server>[\w:.-]+?)\.)?(?P<metric>{_METRIC})"
+    rf"(?:@(?:(?P<clients>\d+)|(?P<kind>{'|'.join(KINDS)})))?"
     r"(?P<comparison><=|>=|<|>|=)(?P<value>[0-9.]+[a-z]*)"
 )
 
@@ -57,6 +78,7 @@ class Assertion:
     server: str | None
     metric: str
     clients: int | None
+    kind: str | None
     comparison: str
     value: float
 
@@ -71,13 +93,13 @@ def _parse(text: str) -> Assertion:
     try:
         if match is None:
             raise ValueError(f"metrics are {', '.join(METRICS)}")
-        is_duration = match["metric"] in _DURATIONS
-        value = parse_seconds(match["value"]) if is_duration else float(match["value"])
+        duration = _is_duration(match["metric"])
+        value = parse_seconds(match["value"]) if duration else float(match["value"])
     except ValueError as error:
         raise UsageError(f"{text!r} is no assertion ({error}).") from None
     clients = int(match["clients"]) if match["clients"] else None
     server, metric, comparison = match["server"], match["metric"], match["comparison"]
-    return Assertion(text, server, metric, clients, comparison, value)
+    return Assertion(text, server, metric, clients, match["kind"], comparison, value)
 
 
 def check(assertions: Sequence[Assertion], rows: Sequence[Row]) -> list[str]:
@@ -93,7 +115,7 @@ def check(assertions: Sequence[Assertion], rows: Sequence[Row]) -> list[str]:
             if not COMPARISONS[assertion.comparison](value, assertion.value):
                 failures.append(
                     f"{assertion.text} does not hold: {_show(assertion.metric, value)} on "
-                    f"{server} with {count_uploads(row.clients)}."
+                    f"{server} with {row.load}."
                 )
     return failures
 
@@ -103,10 +125,16 @@ def _is_meant(assertion: Assertion, row: Row) -> bool:
 
 
 def _figure(assertion: Assertion, row: Row, rows: Sequence[Row]) -> float:
-    if assertion.metric == "ratio":
+    metric = assertion.metric
+    if metric in (*_STATUS_DURATIONS, *_FATES):
+        value = _fate(assertion, row)
+    elif assertion.kind or (metric in _DURATIONS and not row.requests):
+        # Where no small request was due, a latency of 0 would satisfy everybody.
+        value = None
+    elif metric == "ratio":
         value = _ratio(row, rows)
     else:
-        value = {**_DURATIONS, **_NUMBERS}[assertion.metric](row)
+        value = {**_DURATIONS, **_NUMBERS}[metric](row)
     if value is None:
         raise UsageError(f"{assertion.text!r} is about a figure that this run does not have.")
     return value
@@ -120,5 +148,17 @@ def _ratio(row: Row, rows: Sequence[Row]) -> float | None:
     return None
 
 
+def _fate(assertion: Assertion, row: Row) -> float | None:
+    metric = assertion.metric
+    kind = assertion.kind or (LOOKING if metric in _STATUS_DURATIONS else ALL)
+    if not isinstance(row, RefusalRow) or kind not in row.fates:
+        return None
+    return {**_STATUS_DURATIONS, **_FATES}[metric](row.fates[kind])
+
+
+def _is_duration(metric: str) -> bool:
+    return metric in _DURATIONS or metric in _STATUS_DURATIONS
+
+
 def _show(metric: str, value: float) -> str:
-    return format_seconds(value) if metric in _DURATIONS else f"{value:.3g}"
+    return format_seconds(value) if _is_duration(metric) else f"{value:.3g}"

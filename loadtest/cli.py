@@ -19,7 +19,10 @@ from loadtest import (
     environment,
     interrupts,
     nginx,
+    refused,
     report_json,
+    report_refusals,
+    report_stalled,
     report_text,
     servers,
     session,
@@ -27,12 +30,18 @@ from loadtest import (
 )
 from loadtest.assertions import METRICS, check, parse_assertions
 from loadtest.errors import AssertionsFailed, LoadTestError, UsageError
+from loadtest.findings import Findings
 from loadtest.progress import Display
-from loadtest.settings import Settings
-from loadtest.statistics import Row, make_rows
+from loadtest.settings import Settings, make_settings
 from loadtest.units import parse_seconds, parse_size
 
 T = TypeVar("T")
+
+FINDINGS = {
+    "uploads": report_text.findings,
+    "refusals": report_refusals.findings,
+    "stalled": report_stalled.findings,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,14 +75,12 @@ def _run(options: dict[str, Any], command: str, console: Console) -> int:
     _check_writable([options[kind] for kind in ("json", "html", "png")])
     with Display(console) as display:
         results = session.run(chosen, display.show)
-    rows = make_rows(results.measurements)
-    notes = list(dict.fromkeys(report_text.notes(results.measurements)))
-    print(report_text.summary(rows, results.total, notes))
-    _write(options, results, rows, notes, command)
-    faults = [fault for run in results.measurements for fault in report_text.faults(run)]
-    if faults:
+    found = FINDINGS[chosen.scenario](results)
+    print(report_text.render(found))
+    _write(options, found, command)
+    if found.faults:
         raise LoadTestError("Measured, but not everything went well; see the notes above.")
-    failures = check(demands, rows)
+    failures = check(demands, found.rows)
     if failures:
         raise AssertionsFailed("\n".join(failures))
     return 0
@@ -87,7 +94,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
     }
-    return Settings(**values)
+    return make_settings(values)
 
 
 def _tax(chosen: Settings, console: Console) -> int:
@@ -106,30 +113,21 @@ def _check_writable(files: Sequence[Path | None]) -> None:
             raise UsageError(f"{file} cannot be written: no such directory, or no permission.")
 
 
-def _write(
-    options: dict[str, Any],
-    results: session.Results,
-    rows: Sequence[Row],
-    notes: Sequence[str],
-    command: str,
-) -> None:
+def _write(options: dict[str, Any], found: Findings, command: str) -> None:
     """The files that were asked for; each appears whole or not at all."""
     facts = environment.describe()
-    runs = results.measurements
     if options["json"]:
-        verdict = report_text.verdict(rows)
-        content = report_json.render(results.settings, facts, rows, runs, verdict, notes)
-        replace(options["json"], content.encode())
+        replace(options["json"], report_json.render(found, facts).encode())
     if options["html"]:
         from loadtest import report_html  # matplotlib takes a second to import
 
-        page = report_html.render(runs, rows, command=command, sentences=notes, facts=facts)
+        page = report_html.render(found, command=command, facts=facts)
         replace(options["html"], page.encode())
         print(f"\nReport: {options['html']}")
     if options["png"]:
         from loadtest import figures
 
-        replace(options["png"], figures.to_png(figures.timeline(runs, figures.WIDE)))
+        replace(options["png"], figures.to_png(figures.timeline(found.measurements, figures.WIDE)))
 
 
 def replace(file: Path, content: bytes) -> None:
@@ -194,6 +192,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="PAIRS",
         help="instead: requests per second without a body, in that many pairs",
     )
+    group.add_argument(
+        "--refusals",
+        type=_value(_clients),
+        nargs="?",
+        const=100,
+        metavar="CLIENTS",
+        help="instead: that many clients (100) with large bodies that are refused unread",
+    )
+    group.add_argument(
+        "--stalled",
+        type=_value(_clients),
+        nargs="?",
+        const=500,
+        metavar="CLIENTS",
+        help="instead: one fast upload without and with that many (500) stalled clients",
+    )
     group.add_argument("--no-warm-up", dest="warm_up", action="store_false")
     group.add_argument("--seed", type=int)
     group.add_argument("--sha256", dest="verify_sha256", action="store_true")
@@ -201,7 +215,27 @@ def parser() -> argparse.ArgumentParser:
         "--deadline",
         type=_value(parse_seconds),
         metavar="TIME",
-        help="of one measurement (default: 300s)",
+        help="of one measurement (default: 300s; of refusals 45s)",
+    )
+    group = made.add_argument_group("refused and stalled clients")
+    group.add_argument(
+        "--kinds",
+        type=_list(str),
+        metavar="LIST",
+        help=f"of the refused clients in turn (default: {','.join(refused.KINDS)})",
+    )
+    group.add_argument(
+        "--send-all-size",
+        type=_value(parse_size),
+        metavar="SIZE",
+        help="content of one request of send-all (default: 8MiB; of the others: --size, 2GiB)",
+    )
+    group.add_argument("--status", type=int, help="of the refusal (default: 401)")
+    group.add_argument(
+        "--held",
+        type=_value(parse_size),
+        metavar="SIZE",
+        help="sent by each stalled client, of --size, 100MB (default: 200kB)",
     )
     group = made.add_argument_group("the servers that are started")
     group.add_argument("--workers", type=int, metavar="N", help="(default: 1)")
@@ -226,7 +260,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--upload-path",
         metavar="PATH",
-        help="(default: /upload, or /raw for --body raw and chunked)",
+        help="(default: /upload, or /raw for --body raw and chunked; for --refusals /refuse)",
     )
     group.add_argument("--field", help="of the form (default: file)")
     group.add_argument("--ping-path", metavar="PATH", help="(default: /ping)")
@@ -258,6 +292,12 @@ def parser() -> argparse.ArgumentParser:
         f"of {', '.join(METRICS)}",
     )
     return made
+
+
+def _clients(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ValueError(f"{text!r} is no number of clients")
+    return int(text)
 
 
 def _header(text: str) -> tuple[str, str]:

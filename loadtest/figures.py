@@ -80,6 +80,7 @@ def timeline(measurements: Sequence[Measurement], shape: Shape) -> Figure:
     servers = list(dict.fromkeys(run.server for run in measurements))
     numbers = list(dict.fromkeys(run.clients for run in measurements))
     first = {(run.server, run.clients): run for run in reversed(measurements)}
+    titles = {run.clients: _title(run, shape) for run in measurements}
     spans = [max(_length(run) for run in measurements if run.clients == n) for n in numbers]
     top = max((p.latency for run in measurements for p in run.probes), default=1.0) * 3
     figure = Figure(figsize=(shape.width, shape.row * len(servers) + 0.7), layout="constrained")
@@ -100,7 +101,7 @@ def timeline(measurements: Sequence[Measurement], shape: Shape) -> Figure:
             axes.set_ylim(FLOOR, top)
             axes.set_xlim(0, spans[j])
             if i == 0:
-                axes.set_title(_title(number, shape), fontsize=9, color=_c("muted"))
+                axes.set_title(titles[number], fontsize=9, color=_c("muted"))
             if (server, number) in first:
                 _draw_run(axes, first[server, number], _server_colour(i), shape)
         _name_panel(grid[i][0], server, _server_colour(i))
@@ -116,7 +117,7 @@ def _draw_run(axes: Axes, run: Measurement, colour: str, shape: Shape) -> None:
     _draw_lines(axes, [p for p in good if p.latency < STARVED], colour, width=1.7)
     _draw_lines(axes, [p for p in good if p.latency >= STARVED], colour, width=0.7)
     _draw_lines(axes, [p for p in run.probes if p.outcome != "ok"], _c("bad"), width=1.7)
-    if not run.clients or not run.counted:
+    if not run.uploads or not run.counted:
         return
     worst = max(run.counted, key=lambda probe: probe.latency)
     axes.plot(
@@ -139,7 +140,7 @@ def _draw_run(axes: Axes, run: Measurement, colour: str, shape: Shape) -> None:
         color=_c("ink"),
         ha="left" if left else "right",
     )
-    if not shape.narrow:
+    if run.content_bytes and not shape.narrow:
         speed = run.content_bytes / 1e6 / run.seconds
         axes.text(
             0.02,
@@ -218,12 +219,13 @@ def _length(run: Measurement) -> float:
     return max([run.window[1], *(probe.end for probe in run.probes)])
 
 
-def _title(number: int, shape: Shape) -> str:
-    if not number:
+def _title(run: Measurement, shape: Shape) -> str:
+    if not run.uploads:
         return "idle"
-    if shape.narrow:
-        return f"{number} up"
-    return f"{number} upload{'s' if number > 1 else ''}"
+    # There are many columns only where numbers of uploads are compared.
+    if shape.narrow and run.noun == "upload":
+        return f"{run.clients} up"
+    return run.load
 
 
 def _style(axes: Axes, *, left: bool) -> None:

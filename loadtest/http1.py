@@ -14,6 +14,7 @@ from loadtest.bodies import Body
 
 ANSWER_LIMIT = 64 * 1024  # bytes of an answer's body that are kept
 NOTHING = memoryview(b"")
+ENDED = "the connection ended before the answer"
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,18 @@ class Exchange:
         self._body = request.body
         if self._body is None:
             self._h11.send(h11.EndOfMessage())
-        self._status = 0
         self._received = bytearray()
         self.body_sent = 0
+        self.status = 0  # of the answer, as soon as it has arrived
+        self.told_to_continue = False  # by an interim answer, 100 Continue
         self.answer: Answer | None = None
         self.begun = False  # whether any byte of the answer has arrived
         self.reusable = False  # whether the connection can carry another request
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether the last byte of the headers has gone out."""
+        return not len(self._head)
 
     def outgoing(self) -> memoryview:
         """What is to be sent next; empty when all is out."""
@@ -84,23 +91,25 @@ class Exchange:
             self._h11.receive_data(data)
             self._take_events()
         except h11.RemoteProtocolError as error:
-            raise ProtocolError(str(error)) from error
+            raise ProtocolError(str(error) if data else ENDED) from error
 
     def _take_events(self) -> None:
         while self.answer is None:
             event = self._h11.next_event()
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 return
-            if isinstance(event, h11.Response):
-                self._status = event.status_code
+            if isinstance(event, h11.InformationalResponse):
+                self.told_to_continue |= event.status_code == 100
+            elif isinstance(event, h11.Response):
+                self.status = event.status_code
             elif isinstance(event, h11.Data):
                 self._received += event.data[: ANSWER_LIMIT - len(self._received)]
             elif isinstance(event, h11.EndOfMessage):
-                self.answer = Answer(self._status, bytes(self._received))
+                self.answer = Answer(self.status, bytes(self._received))
                 complete = not len(self.outgoing())
                 self.reusable = complete and self._h11.their_state is h11.DONE
             elif isinstance(event, h11.ConnectionClosed):
-                raise ProtocolError("the connection ended before the answer")
+                raise ProtocolError(ENDED)
 
 
 def _headers(request: Request) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from loadtest import crew, probes, uploads
+from loadtest import crew, probes, refused, uploads
 from loadtest.errors import LoadTestError
 from loadtest.interrupts import held
 from loadtest.processes import ServerProcess
@@ -35,16 +35,17 @@ AGREE = 0.2  # seconds that the processes get to hear when to begin
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is done to one server. `upload` is None for the idle server."""
+    """What is done to one server. `upload` is None for the idle server.
+
+    `clients` and `noun` say what the results are filed under: `8` and `upload`.
+    """
 
     server: str
     probe: probes.ProbeJob
-    upload: uploads.UploadJob | None
+    upload: uploads.UploadJob | refused.RefusedJob | None
     idle_seconds: float
-
-    @property
-    def clients(self) -> int:
-        return self.upload.clients if self.upload else 0
+    clients: int
+    noun: str
 
     @property
     def seconds(self) -> float:
@@ -73,12 +74,19 @@ def measure(
         with held():
             prober = stack.enter_context(crew.Member("probes", probes.run, scenario.probe))
             if scenario.upload:
-                member = crew.Member("uploads", uploads.run, scenario.upload)
-                uploader = stack.enter_context(member)
+                uploader = stack.enter_context(_uploader(scenario.upload))
         if uploader:
             uploader.wait_ready()
         prober.wait_ready()
         return _Run(scenario, processes, prober, uploader, report).run()
+
+
+def _uploader(
+    job: uploads.UploadJob | refused.RefusedJob,
+) -> crew.Member[uploads.UploadResult]:
+    if isinstance(job, refused.RefusedJob):
+        return crew.Member("is refused", refused.run, job)
+    return crew.Member("uploads", uploads.run, job)
 
 
 class _Run:
@@ -134,6 +142,9 @@ class _Run:
             client_load=uploaded.cpu_seconds / max(window[1] - window[0], 1e-9),
             foreign_load=max(0.0, foreign / elapsed),
             late=latency_of(probed.lateness).p99,
+            noun=self._scenario.noun,
+            client_late=uploaded.late,
+            workers_lost=self._watch.ended if self._watch else 0,
         )
 
     def _cpu_seconds(self) -> float:

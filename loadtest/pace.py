@@ -4,6 +4,7 @@ full        as fast as the server takes it
 5MB/s       that many bytes a second, evenly
 stall       half of the body at full speed, then silence for 5 s, then the rest
 trickle     1 KiB ten times a second, of a body that takes 10 s so
+hold:200kB  that much at full speed, and then nothing more
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ TRICKLE_INTERVAL = 0.1  # seconds
 TRICKLE_SIZE = 100 * 1024  # bytes of content
 STEADY_INTERVAL = 0.01  # seconds between two sends of a client with a given speed
 UNLIMITED = 1 << 62
+HOLD = "hold:"
 
 
 class Pace(Protocol):
@@ -80,6 +82,24 @@ class Stall:
         return elapsed if self.until is None else self.until
 
 
+class Hold:
+    """`amount` bytes at once, and nothing ever after."""
+
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
+
+    def allowance(self, elapsed: float, sent: int) -> int:
+        return max(0, self.amount - sent)
+
+    def next_time(self, elapsed: float, sent: int) -> float:
+        return math.inf
+
+
+def hold(amount: int) -> str:
+    """The speed of a client that sends `amount` bytes and no more."""
+    return f"{HOLD}{amount}"
+
+
 def size_at(speed: str, size: int) -> int:
     """What a client of `speed` sends where one at full speed sends `size` bytes."""
     return min(size, TRICKLE_SIZE) if speed == "trickle" else size
@@ -93,6 +113,8 @@ def make_pace(speed: str, length: int) -> Pace:
         return Stall(length)
     if speed == "trickle":
         return Steady(TRICKLE_BLOCK, TRICKLE_INTERVAL)
+    if speed.startswith(HOLD):
+        return Hold(parse_size(speed.removeprefix(HOLD)))
     if not speed.endswith("/s"):
         raise ValueError(f"{speed!r} is no speed (full, stall, trickle, or for example 5MB/s)")
     per_second = parse_size(speed.removesuffix("/s"))

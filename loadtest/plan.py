@@ -18,6 +18,7 @@ SMALLEST = 20_000_000  # bytes: less is over before the first latency is known
 LARGEST = 4_000_000_000  # bytes: more shows nothing new
 DISK_SHARE = 1 / 3  # of the free space: what was deleted may not be free again at once
 OVERHEAD = 2.5  # seconds to start and end one server and two processes
+SPARE_DESCRIPTORS = 100  # modules, logs, the selector, small requests
 CALIBRATION = 100_000_000  # bytes; enough to reach the full speed
 
 
@@ -39,13 +40,23 @@ class Size:
 
 def make_steps(settings: Settings, servers: Sequence[str]) -> list[Step]:
     """What is measured, in order: the idle servers first."""
-    numbers = list(dict.fromkeys([0, *settings.uploads]))
+    numbers = list(dict.fromkeys([0, *settings.loads]))
     return [
         Step(server, clients)
         for _ in range(settings.repeat)
         for clients in numbers
         for server in servers
     ]
+
+
+def make_pairs(settings: Settings, server: str) -> list[Step]:
+    """Without and with stalled clients, `repeat` times.
+
+    Every other pair the other way round: what grows in the course of a run must not count against
+    one of the two.
+    """
+    pair = [Step(server, 0), Step(server, settings.stalled)]
+    return [step for i in range(settings.repeat) for step in (pair if i % 2 == 0 else pair[::-1])]
 
 
 def make_size(settings: Settings, clients: int, total: int) -> Size:
@@ -74,6 +85,19 @@ def choose_total(
         total = min(total, int(free_disk * DISK_SHARE))
     digits = max(0, int(math.log10(max(1, total))) - 1)
     return int(total // 10**digits * 10**digits)
+
+
+def check_descriptors(clients: int, limit: int) -> None:
+    """Raise UsageError if so many clients can't be open at once.
+
+    Of our own processes and of the servers that are started, to which the limit passes on.
+    """
+    needed = clients + SPARE_DESCRIPTORS
+    if needed > limit:
+        raise UsageError(
+            f"{clients} clients at once need {needed} file descriptors and the limit is {limit}: "
+            f"raise it with `ulimit -n {needed}`, or measure fewer."
+        )
 
 
 def check_disk(total: int, free_disk: int, directory: str) -> None:

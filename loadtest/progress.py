@@ -7,7 +7,6 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from loadtest.report_text import count_uploads
 from loadtest.session import Moment
 from loadtest.units import format_seconds
 
@@ -52,7 +51,7 @@ class Display:
             )
         if moment.state and self._task is not None:
             state = moment.state
-            speed = f"{state.mb_per_s:,.0f} MB/s, " if moment.clients else ""
+            speed = f"{state.mb_per_s:,.0f} MB/s, " if moment.total else ""
             figures = f"{speed}worst request {format_seconds(state.worst)}"
             self._progress.update(self._task, completed=state.sent, figures=figures)
 
@@ -66,5 +65,4 @@ class Display:
 def describe(moment: Moment) -> str:
     if not moment.number:
         return f"how fast is this machine? ({moment.server})"
-    what = count_uploads(moment.clients) if moment.clients else "idle"
-    return f"{moment.number}/{moment.steps} {moment.server}, {what}"
+    return f"{moment.number}/{moment.steps} {moment.server}, {moment.what}"

@@ -6,49 +6,43 @@ the one that fits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from loadtest import figures, report_text
-from loadtest.statistics import Measurement, Row
+from loadtest.findings import Findings
 
 TEMPLATE = "report.html.jinja"
+SHAPES = {"wide": figures.WIDE, "narrow": figures.NARROW}
 
 
-def render(
-    measurements: Sequence[Measurement],
-    rows: Sequence[Row],
-    *,
-    command: str,
-    sentences: Sequence[str],
-    facts: dict[str, str],
-) -> str:
-    """The page. `sentences` are the notes; `facts` the settings and the environment."""
+def render(found: Findings, *, command: str, facts: dict[str, str]) -> str:
+    """The page. `facts` are about the environment."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
-    pictures = {
-        f"{name}_{size}": Markup(figures.to_svg(figure, f"{name}-{size}"))  # our own SVG
-        for size, shape in (("wide", figures.WIDE), ("narrow", figures.NARROW))
-        for name, figure in (
-            ("timeline", figures.timeline(measurements, shape)),
-            ("against", figures.against_uploads(rows, shape)),
-        )
-    }
+    pictures = {"timeline": _both(lambda s: figures.timeline(found.measurements, s), "timeline")}
+    if found.settings.scenario == "uploads":
+        pictures["against"] = _both(lambda s: figures.against_uploads(found.rows, s), "against")
     return environment.get_template(TEMPLATE).render(
-        verdict=report_text.verdict(rows),
-        headings=report_text.HEADINGS,
-        rows=[report_text.cells(row) for row in rows],
-        markdown=report_text.markdown(rows),
-        connections=report_text.by_connection(rows),
-        runs=rows[0].runs,
-        notes=sentences,
+        found=found,
+        markdown=[report_text.render_grid(grid) for grid in found.tables],
+        runs=found.rows[0].runs,
         facts=facts,
         command=command,
         light=figures.LIGHT,
         dark=figures.DARK,
-        **pictures,
+        pictures=pictures,
     )
+
+
+def _both(draw: Callable[[figures.Shape], Figure], name: str) -> dict[str, Markup]:
+    """One picture in both shapes."""
+    return {
+        size: Markup(figures.to_svg(draw(shape), f"{name}-{size}"))  # our own SVG
+        for size, shape in SHAPES.items()
+    }

@@ -7,36 +7,29 @@ to keep the file small; `probe_fields` names their places.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from loadtest.findings import Findings
 from loadtest.probes import Probe
-from loadtest.settings import Settings
-from loadtest.statistics import Measurement, Row
+from loadtest.statistics import Measurement
 
 FORMAT = 1
 PROBE_FIELDS = ("due", "sent", "end", "connection", "outcome")
 
 
-def render(
-    settings: Settings,
-    facts: dict[str, str],
-    rows: Sequence[Row],
-    measurements: Sequence[Measurement],
-    verdict: str,
-    notes: Sequence[str],
-) -> str:
+def render(found: Findings, facts: dict[str, str]) -> str:
+    settings = found.settings
     content = {
         "format": FORMAT,
-        "verdict": verdict,
-        "notes": list(notes),
+        "verdict": found.verdict,
+        "notes": list(found.notes),
         # Headers may hold credentials; a results file is passed around.
         "settings": {**asdict(settings), "headers": [name for name, _ in settings.headers]},
         "environment": facts,
-        "rows": [asdict(row) for row in rows],
+        "rows": [asdict(row) for row in found.rows],
         "probe_fields": PROBE_FIELDS,
-        "measurements": [_measurement(run) for run in measurements],
+        "measurements": [_measurement(run) for run in found.measurements],
     }
     return json.dumps(content) + "\n"
 
@@ -50,7 +43,11 @@ def _measurement(run: Measurement) -> dict[str, Any]:
         "client_load": run.client_load,
         "foreign_load": run.foreign_load,
         "late": run.late,
+        "client_late": run.client_late,
+        "workers_lost": run.workers_lost,
         "uploads": [asdict(upload) for upload in run.uploads],
+        "stalled": [asdict(upload) for upload in run.stalled],
+        "left_open": run.left_open,
         "probes": [_probe(probe) for probe in run.probes],
     }
 

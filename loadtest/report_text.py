@@ -1,4 +1,4 @@
-"""The results as text: a Markdown table, notes, and the verdict in one sentence."""
+"""The results as text: Markdown tables, notes, and the verdict in one sentence."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.statistics import Comparison, Measurement, Row, compare
+from loadtest.findings import Findings, Grid
+from loadtest.session import Results
+from loadtest.statistics import Comparison, Measurement, Row, compare, make_rows
 from loadtest.tax import Tax
-from loadtest.units import format_ms, format_seconds, format_size
+from loadtest.units import count, format_ms, format_seconds, format_size
+from loadtest.uploads import STOPPED, Upload
 
 HEADINGS = (
     "server",
@@ -31,6 +34,10 @@ HEADINGS = (
     "MiB/upload",
 )
 WIDTH = 240  # columns: no table is that wide, so none is folded
+SCENE = (
+    "Small requests were sent at a steady rate while large files were being uploaded to the same "
+    "server. What counts is how long they had to wait."
+)
 CONNECTIONS_HEAD = "The two kinds of connections apart (p50 / p99 / max):"
 MIB = 1024 * 1024
 BUSY = 0.9  # of a core: a client that uses more could not have sent faster
@@ -38,16 +45,23 @@ LATE = 0.25  # of the p99 latency: probes later than that measure themselves
 FOREIGN = 0.25  # cores used by others: enough to be seen in a p99
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def render(found: Findings) -> str:
+    """All that is printed: what was done, tables, notes, verdict."""
+    sections = [
+        *(part for grid in found.tables for part in (grid.caption, render_grid(grid))),
+        *(["\n".join([CONNECTIONS_HEAD, *found.apart])] if found.apart else []),
+        *(["\n".join(f"Note: {note}" for note in found.notes)] if found.notes else []),
+        found.verdict,
+    ]
+    return "\n\n".join(sections)
+
+
+def render_grid(grid: Grid) -> str:
     """The table, to be pasted."""
-    return _markdown(HEADINGS, [cells(row) for row in rows])
-
-
-def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    made = Table(*headings, box=box.MARKDOWN)
+    made = Table(*grid.headings, box=box.MARKDOWN)
     for column in made.columns[1:]:
         column.justify = "right"
-    for line in lines:
+    for line in grid.lines:
         made.add_row(*line)
     console = Console(width=WIDTH, file=io.StringIO(), highlight=False)
     with console.capture() as capture:
@@ -55,22 +69,31 @@ def _markdown(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines() if line.strip())
 
 
-def summary(rows: Sequence[Row], total: int, notes: Sequence[str]) -> str:
-    """All that is printed: what was done, table, notes, verdict."""
-    runs = f", medians of {rows[0].runs} runs" if rows[0].runs > 1 else ""
-    uploaded = f"{format_size(total)} uploaded in each measurement; " if _uploaded(rows) else ""
-    connections = ["", CONNECTIONS_HEAD, *by_connection(rows)] if by_connection(rows) else []
-    return "\n".join(
-        [
-            f"{uploaded}latencies of small requests in ms{runs}",
-            "",
-            markdown(rows),
-            *connections,
-            *(["", *(f"Note: {note}" for note in notes)] if notes else []),
-            "",
-            verdict(rows),
-        ]
+def findings(results: Results) -> Findings:
+    """Of uploads."""
+    rows = make_rows(results.measurements)
+    return Findings(
+        settings=results.settings,
+        measurements=results.measurements,
+        rows=rows,
+        scene=SCENE,
+        tables=[_table(rows, results.total)],
+        apart=by_connection(rows),
+        notes=notes(results.measurements),
+        faults=[fault for run in results.measurements for fault in faults(run)],
+        verdict=verdict(rows),
     )
+
+
+def _table(rows: Sequence[Row], total: int) -> Grid:
+    uploaded = f"{format_size(total)} uploaded in each measurement; " if _uploaded(rows) else ""
+    caption = f"{uploaded}latencies of small requests in ms{of_runs(rows)}"
+    return Grid(caption, HEADINGS, [cells(row) for row in rows])
+
+
+def of_runs(rows: Sequence[Row]) -> str:
+    """What a caption says about repetitions."""
+    return f", medians of {rows[0].runs} runs" if rows[0].runs > 1 else ""
 
 
 def _uploaded(rows: Sequence[Row]) -> bool:
@@ -89,36 +112,30 @@ def cells(row: Row) -> list[str]:
         ),
         str(row.requests),
         str(row.errors + row.unanswered + row.failed_uploads),
-        _optional(row.over_idle, ".1f"),
-        _optional(row.cpu_seconds, ".1f"),
-        _optional(row.mb_per_cpu_s, ",.0f"),
-        _optional(row.peak_memory and row.peak_memory / MIB, ",.0f"),
-        _optional(row.memory_per_upload and row.memory_per_upload / MIB, ".1f"),
+        optional(row.over_idle, ".1f"),
+        optional(row.cpu_seconds, ".1f"),
+        optional(row.mb_per_cpu_s, ",.0f"),
+        optional(row.peak_memory and row.peak_memory / MIB, ",.0f"),
+        optional(row.memory_per_upload and row.memory_per_upload / MIB, ".1f"),
     ]
 
 
 def tax_markdown(found: Sequence[Tax]) -> str:
     """Requests per second, and the ratios to the first server."""
     headings = ("server", "requests/s", "ratio", "lowest", "highest", "client's share of a core")
-    return _markdown(
-        headings,
+    lines = [
         [
-            [
-                one.server,
-                f"{one.per_second:,.0f}",
-                *(f"{ratio:.3f}" for ratio in (one.ratio, one.lowest, one.highest)),
-                f"{one.client_load:.0%}",
-            ]
-            for one in found
-        ],
-    )
+            one.server,
+            f"{one.per_second:,.0f}",
+            *(f"{ratio:.3f}" for ratio in (one.ratio, one.lowest, one.highest)),
+            f"{one.client_load:.0%}",
+        ]
+        for one in found
+    ]
+    return render_grid(Grid("", headings, lines))
 
 
-def count_uploads(clients: int) -> str:
-    return f"{clients or 'no'} upload{'' if clients == 1 else 's'}"
-
-
-def _optional(value: float | None, form: str) -> str:
+def optional(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
@@ -130,16 +147,17 @@ def verdict(rows: Sequence[Row]) -> str:
     if comparison is None:
         loaded = [row for row in rows if row.clients]
         worst = max(loaded or rows, key=lambda row: row.worst)
-        beside = (
-            f"beside {count_uploads(worst.clients)}"
-            if worst.clients
-            else "with nothing else to do"
-        )
+        beside = f"beside {worst.load}" if worst.clients else "with nothing else to do"
         return f"Worst request {format_seconds(worst.worst)} on {worst.server}, {beside}."
     return (
         f"Worst request {format_seconds(comparison.baseline_worst)} on {comparison.baseline}, "
         f"{format_seconds(comparison.subject_worst)} on {comparison.subject}{_speed(comparison)}."
     )
+
+
+def worst_of(row: Row) -> str:
+    """The longest wait, for a sentence."""
+    return format_seconds(row.worst) if row.requests else "unknown (none was due)"
 
 
 def _speed(comparison: Comparison) -> str:
@@ -151,7 +169,7 @@ def _speed(comparison: Comparison) -> str:
 def by_connection(rows: Sequence[Row]) -> list[str]:
     """p50 / p99 / max apart for the two kinds of connections, where both were used."""
     return [
-        f"{row.server}, {count_uploads(row.clients)}: "
+        f"{row.server}, {row.load}: "
         + "; ".join(
             f"{kind} {format_ms(latency.p50)} / {format_ms(latency.p99)} / "
             f"{format_ms(latency.max)}"
@@ -164,38 +182,64 @@ def by_connection(rows: Sequence[Row]) -> list[str]:
 
 def notes(measurements: Sequence[Measurement]) -> list[str]:
     """What a reader must know before believing the figures."""
-    found = []
+    alike: dict[str, list[Measurement]] = {}
     for run in measurements:
-        where = f"{run.server} with {count_uploads(run.clients)}"
-        if run.client_load > BUSY:
-            found.append(
-                f"{where}: the upload client was the bottleneck ({run.client_load:.0%} of a "
-                "core); the server could have been faster."
-            )
-        worst = max((probe.latency for probe in run.counted), default=0.0)
-        if worst and run.late > max(LATE * worst, 0.001):
-            found.append(
-                f"{where}: the probes themselves were {format_seconds(run.late)} late (p99), for "
-                "want of a free core; latencies are that much too high."
-            )
-        if run.foreign_load > FOREIGN:
-            found.append(f"{where}: other programs used {run.foreign_load:.1f} cores meanwhile.")
-        found += [f"{where}: {sentence}" for sentence in faults(run)]
+        alike.setdefault(f"{run.server} with {run.load}", []).append(run)
+    return [f"{where}: {note}" for where, runs in alike.items() for note in _notes(runs)]
+
+
+def _notes(runs: Sequence[Measurement]) -> list[str]:
+    """Of runs of the same: the worst of each kind, and all faults."""
+    found = []
+    load = max(run.client_load for run in runs)
+    if load > BUSY:
+        found.append(
+            f"the upload client was the bottleneck ({load:.0%} of a core); the server could have "
+            "been faster."
+        )
+    late = max((run.late for run in runs if _is_late(run)), default=0.0)
+    if late:
+        found.append(
+            f"the probes themselves were {format_seconds(late)} late (p99), for want of a free "
+            "core; latencies are that much too high."
+        )
+    foreign = max(run.foreign_load for run in runs)
+    if foreign > FOREIGN:
+        found.append(f"other programs used {foreign:.1f} cores meanwhile.")
+    found += dict.fromkeys(sentence for run in runs for sentence in faults(run))
+    lost = sum(run.workers_lost for run in runs)
+    if lost:
+        found.append(f"the server lost {count(lost, 'worker')}.")
     return found
+
+
+def _is_late(run: Measurement) -> bool:
+    worst = max((probe.latency for probe in run.counted), default=0.0)
+    return bool(worst) and run.late > max(LATE * worst, 0.001)
 
 
 def faults(run: Measurement) -> list[str]:
     """What went wrong in one measurement, one sentence for each kind."""
-    sentences = []
-    failed = [upload for upload in run.uploads if upload.outcome != "ok"]
-    for outcome in dict.fromkeys(upload.outcome for upload in failed):
-        same = [upload for upload in failed if upload.outcome == outcome]
+    sentences = _failures(run.uploads, "ok", "uploads")
+    sentences += _failures(run.stalled, STOPPED, "stalled clients")
+    if run.left_open:
         sentences.append(
-            f"{len(same)} of {len(run.uploads)} uploads: {outcome}, after {same[0].sent:,} of "
-            f"{same[0].length:,} bytes."
+            f"{run.left_open} descriptors of stalled clients were still open after these had gone."
         )
     bad = [probe for probe in run.probes if probe.outcome != "ok"]
     for outcome in dict.fromkeys(probe.outcome for probe in bad):
-        count = sum(probe.outcome == outcome for probe in bad)
-        sentences.append(f"{count} of {len(run.probes)} small requests: {outcome}.")
+        number = sum(probe.outcome == outcome for probe in bad)
+        sentences.append(f"{number} of {len(run.probes)} small requests: {outcome}.")
+    return sentences
+
+
+def _failures(uploads: Sequence[Upload], good: str, noun: str) -> list[str]:
+    sentences = []
+    failed = [upload for upload in uploads if upload.outcome != good]
+    for outcome in dict.fromkeys(upload.outcome for upload in failed):
+        same = [upload for upload in failed if upload.outcome == outcome]
+        sentences.append(
+            f"{len(same)} of {len(uploads)} {noun}: {outcome}, after {same[0].sent:,} of "
+            f"{same[0].length:,} bytes."
+        )
     return sentences

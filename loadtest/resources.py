@@ -1,4 +1,4 @@
-"""CPU time and memory of a server's processes, and of the whole machine, read while it runs.
+"""What a server's processes use, and CPU time of the whole machine, read while it runs.
 
 Memory is the resident set, added up over the processes: pages that they share count in each, which
 the difference to the idle server takes out again.
@@ -23,6 +23,7 @@ class Watch:
         self._known: dict[int, psutil.Process] = {root.pid: root for root in self._roots}
         self._cpu: dict[int, float] = {}
         self._next_search = 0.0
+        self._ended: set[int] = set()
         self.peak_memory = 0
 
     def sample(self) -> int:
@@ -40,12 +41,29 @@ class Watch:
         process = self._known[pid]
         try:
             with process.oneshot():
-                times, memory = process.cpu_times(), process.memory_info().rss
+                times, memory = process.cpu_times(), int(process.memory_info().rss)
         except psutil.Error:
+            memory = 0
+        if not memory:  # nor has a zombie any
             del self._known[pid]  # the CPU time last seen stays
+            self._ended.add(pid)
             return 0
         self._cpu[pid] = times.user + times.system
-        return int(memory)
+        return memory
+
+    @property
+    def ended(self) -> int:
+        """How many of the processes have come to their end: of gunicorn's workers, the killed."""
+        return len(self._ended)
+
+    def descriptors(self) -> int:
+        """Open now, in all of the processes."""
+        self._search()
+        found = 0
+        for process in list(self._known.values()):
+            with contextlib.suppress(psutil.Error):
+                found += process.num_fds()
+        return found
 
     def cpu_seconds(self) -> float:
         """Used so far by all processes ever seen, as of the last sample."""

@@ -1,9 +1,10 @@
 """The servers that the load test can start, as command lines.
 
 Each serves an application that does the same job: GET /ping, POST /upload (a form with files in
-`file`, spooled to disk), PUT /raw (the body, counted). What several servers can be told is the
-same for all. A server is a name of `NAMES`, or `name=dotted.Class` for any gunicorn worker; those
-that are not gunicorn's are peers, and their packages an optional extra.
+`file`, spooled to disk), PUT /raw (the body, counted), POST /refuse (401, the body unread). What
+several servers can be told is the same for all. A server is a name of `NAMES`, or
+`name=dotted.Class` for any gunicorn worker; those that are not gunicorn's are peers, and their
+packages an optional extra.
 """
 
 from __future__ import annotations

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
-from loadtest import nginx
+from loadtest import nginx, refused
 from loadtest.bodies import KINDS
 from loadtest.errors import UsageError
-from loadtest.pace import make_pace
+from loadtest.pace import HOLD, make_pace
 from loadtest.probes import KEEPALIVE, NEW
 
 CONNECTIONS = {"both": (KEEPALIVE, NEW), "keep-alive": (KEEPALIVE,), "new": (NEW,)}
 LOOPS = ("libev", "libuv")
 MAX_RATE = 1000.0  # small requests a second: one Python process answers for their precision
+MAX_CLIENTS = 900  # at once: below gunicorn's 1,000 connections and the usual 1,024 descriptors
+
+# What a scenario does otherwise than the uploads.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    # So much that no server can take all of it instead of refusing it. On a server that tries to,
+    # a worker is killed after 30 s; the rest is to see what becomes of its clients.
+    "refusals": {"size": 2 * 1024**3, "deadline": 45.0},
+    # One upload takes half a second or more, which is long against what its start and its end
+    # cost; many short pairs say more on a machine that is shared than few long ones.
+    "stalled": {"size": 100_000_000, "total": 500_000_000, "repeat": 7},
+}
+# What has no meaning in a scenario: better refused than ignored.
+_OF_UPLOADS = ("uploads", "seconds", "speeds")
+_OF_REFUSALS = ("kinds", "send_all_size", "status")
+_MEANINGLESS = {
+    "uploads": (*_OF_REFUSALS, "held"),
+    "tax": (*_OF_REFUSALS, "held"),
+    "refusals": (*_OF_UPLOADS, "total", "verify_sha256", "held"),
+    "stalled": (*_OF_UPLOADS, *_OF_REFUSALS, "idle_seconds"),
+}
+_FLAGS = {"speeds": "speed", "verify_sha256": "sha256"}
 
 
 @dataclass(frozen=True)
@@ -56,13 +78,39 @@ class Settings:
     # Running servers of the user's own, instead of `servers`: nothing is started then.
     urls: tuple[str, ...] = ()
     insecure: bool = False
-    # None: /upload for a form, /raw for a bare body.
+    # None: /upload for a form, /raw for a bare body, /refuse to be refused.
     upload_path: str | None = None
     # Pairs of turns of the tax scenario, which then takes the place of the uploads.
     tax: int = 0
+    # Clients at once that are refused, which then take the place of the uploads, and their kinds,
+    # in turn.
+    refusals: int = 0
+    kinds: tuple[str, ...] = refused.KINDS
+    # Bytes of content of a client that sends everything before it looks for an answer: a server
+    # can wait for that much before it closes the connection, and can't for 2 GiB.
+    send_all_size: int = 8 * 1024**2
+    # Of the refusal.
+    status: int = 401
+    # Clients that stall beside one fast upload, which then take the place of the uploads.
+    stalled: int = 0
+    # Bytes that each of them has sent: more than a server reads at once, less than it spools.
+    held: int = 200_000
     ping_path: str = "/ping"
     field: str = "file"
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def scenario(self) -> str:
+        """Which of the scenarios this is."""
+        found = [name for name in ("tax", "refusals", "stalled") if getattr(self, name)]
+        if len(found) > 1:
+            raise UsageError(f"--{found[0]} and --{found[1]} are measured one at a time.")
+        return found[0] if found else "uploads"
+
+    @property
+    def loads(self) -> tuple[int, ...]:
+        """Numbers of clients at once, each of which is measured by itself."""
+        return (self.refusals,) if self.refusals else self.uploads
 
     def validate(self) -> None:
         """Raise UsageError with one sentence if a value makes no sense."""
@@ -71,7 +119,14 @@ class Settings:
             (len(set(self.servers)) == len(self.servers), "A server is named twice."),
             (self.uploads, "At least one number of uploads is needed."),
             (all(n >= 0 for n in self.uploads), "A number of uploads cannot be negative."),
-            (max(self.uploads, default=0) <= 900, "More than 900 uploads at once are too many."),
+            (
+                max(self.uploads, default=0) <= MAX_CLIENTS,
+                f"More than {MAX_CLIENTS} uploads at once are too many.",
+            ),
+            (
+                max(self.refusals, self.stalled) <= MAX_CLIENTS,
+                f"More than {MAX_CLIENTS} clients at once are too many.",
+            ),
             (self.body in KINDS, f"The kind of body is one of {', '.join(KINDS)}."),
             (0 < self.rate <= MAX_RATE, f"The rate is more than 0 and at most {MAX_RATE:.0f}."),
             (self.connections in CONNECTIONS, "Connections are both, keep-alive or new."),
@@ -87,11 +142,49 @@ class Settings:
             (self.ping_path.startswith("/"), "A path begins with a slash."),
             ((self.upload_path or "/").startswith("/"), "A path begins with a slash."),
             (self.loop in (None, *LOOPS), f"The event loop is one of {', '.join(LOOPS)}."),
+            (
+                self.kinds and set(self.kinds) <= set(refused.KINDS),
+                f"The kinds of refused clients are {', '.join(refused.KINDS)}.",
+            ),
+            (400 <= self.status <= 599, "The status of a refusal is from 400 to 599."),
+            (
+                not self.refusals
+                or (self.behind != "nginx" and "waitress" not in self.servers)
+                or self.urls,
+                "nginx and waitress store a body before the application can refuse it; "
+                "--behind nginx-unbuffered does not.",
+            ),
+            (
+                not self.stalled or self.held < (self.size or 0),
+                "A stalled client has something left to send: --held is less than --size.",
+            ),
+            (
+                not (self.http2 and (self.refusals or self.stalled)),
+                "Refused and stalled clients are measured over HTTP/1.1.",
+            ),
+            (
+                not any(speed.startswith(HOLD) for speed in self.speeds),
+                "A client that sends no more never ends: use --stalled.",
+            ),
         ):
             if not ok:
                 raise UsageError(sentence)
         for speed in self.speeds:
             _check_speed(speed)
+        self._check_meaning()
+
+    def _check_meaning(self) -> None:
+        """Raise UsageError if an option was given that this scenario does not know."""
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in _MEANINGLESS[self.scenario]:
+            if getattr(self, name) != defaults[name]:
+                flag = _FLAGS.get(name, name.replace("_", "-"))
+                raise UsageError(f"--{flag} means nothing to the scenario of {self.scenario}.")
+
+
+def make_settings(said: dict[str, Any]) -> Settings:
+    """What was said on the command line, and for all else the scenario's defaults."""
+    return Settings(**{**DEFAULTS.get(Settings(**said).scenario, {}), **said})
 
 
 def _check_speed(speed: str) -> None:

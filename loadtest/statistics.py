@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hdrh.histogram import HdrHistogram
 
 from loadtest.probes import KEEPALIVE, NEW, Probe
+from loadtest.units import count
 from loadtest.uploads import Upload
 
 HIGHEST = 3600 * 10**6  # microseconds
@@ -64,6 +65,10 @@ class Measurement:
     the whole time for the idle server. `cost` is None for a server that we did not start.
     `client_load` is the share of a core that the upload process used, `foreign_load` how many
     cores the rest of the machine did, `late` how late the probe process itself was at p99.
+    `clients` are counted in `noun`s; `workers_lost` is how many processes of the server came to
+    their end meanwhile. `client_late` is how late the upload process may have seen an answer,
+    where that was measured. `stalled` are the clients that stalled beside the uploads, and
+    `left_open` how many descriptors of theirs the server kept when they had gone.
     """
 
     server: str
@@ -75,6 +80,15 @@ class Measurement:
     client_load: float
     foreign_load: float
     late: float
+    noun: str = "upload"
+    workers_lost: int = 0
+    client_late: float = 0.0
+    stalled: tuple[Upload, ...] = ()
+    left_open: int = 0
+
+    @property
+    def load(self) -> str:
+        return count(self.clients, self.noun)
 
     @property
     def seconds(self) -> float:
@@ -111,6 +125,11 @@ class Row:
     mb_per_cpu_s: float | None
     peak_memory: int | None
     memory_per_upload: float | None
+    noun: str = "upload"
+
+    @property
+    def load(self) -> str:
+        return count(self.clients, self.noun)
 
 
 def make_rows(measurements: Sequence[Measurement]) -> list[Row]:
@@ -163,6 +182,7 @@ def _row(runs: Sequence[Measurement], idle_p99: float | None) -> Row:
             if costs and clients
             else None
         ),
+        noun=runs[0].noun,
     )
 
 

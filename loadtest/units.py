@@ -1,4 +1,4 @@
-"""Sizes, speeds and durations as people write them, and back.
+"""Sizes, speeds, durations and counts as people write them, and back.
 
 A megabyte is 1,000,000 bytes here, as in the MB/s of networks and disks; memory is given in
 MiB. No function of this module does I/O.
@@ -57,6 +57,11 @@ def format_size(size: float) -> str:
         if size >= factor:
             return f"{size / factor:.3g} {unit}"
     return f"{size:.0f} bytes"
+
+
+def count(number: int, noun: str) -> str:
+    """8, `upload` -> `8 uploads`."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -23,13 +23,15 @@ from loadtest.pace import Pace, make_pace, size_at
 from loadtest.protocols import Exchange, Session, make_session
 
 REPORT_SECONDS = 0.1
+STOPPED = "ended when told to"  # the outcome of what was open then
 
 
 @dataclass(frozen=True)
 class UploadJob:
     """What the process has to do: `clients` times `requests` uploads of `size` bytes.
 
-    `speeds` are given to the clients in turn. After `seconds` everything still open is given up.
+    `speeds` are given to the clients in turn. After `seconds`, or when the process is told to
+    stop, everything still open is given up.
     """
 
     address: Address
@@ -74,10 +76,15 @@ class UploadProgress:
 
 @dataclass(frozen=True)
 class UploadResult:
-    """All uploads, and what they cost the client."""
+    """All uploads, and what they cost the client.
+
+    `late` is how long an answer may have lain in its socket before the client looked, in seconds,
+    where that is measured.
+    """
 
     uploads: tuple[Upload, ...]
     cpu_seconds: float
+    late: float = 0.0
 
 
 def run(job: UploadJob, station: Station) -> UploadResult:
@@ -162,15 +169,18 @@ class _Fleet:
         deadline = start + self._job.seconds
         for client in self._clients:
             self._begin(client)
-        next_report = start
+        next_report, stop_at = start, None
         while self._open:
             now = time.perf_counter()
             if now >= next_report:
-                station.stop_at()  # notices a parent that is gone
+                stop_at = station.stop_at()
                 station.progress(UploadProgress(self.sent, len(self.uploads)))
                 next_report = now + REPORT_SECONDS
+            if stop_at is not None:
+                self._give_up(STOPPED)
+                break
             if now >= deadline:
-                self._give_up()
+                self._give_up(f"not over after {self._job.seconds:.0f} s")
                 break
             self._wake(now)
             until = min([deadline, next_report, *(at for at, _ in self._wakeups[:1])])
@@ -298,8 +308,8 @@ class _Fleet:
         if self._selector.get_key(client.connection).events != events:
             self._selector.modify(client.connection, events, client)
 
-    def _give_up(self) -> None:
+    def _give_up(self, outcome: str) -> None:
         for client in self._clients:
             client.left = 0
             if client.exchange is not None:
-                self._end(client, f"not over after {self._job.seconds:.0f} s")
+                self._end(client, outcome)

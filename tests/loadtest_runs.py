@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 60  # one run takes a few; this is for a machine that is very busy
 
 # As small as still shows that everything works.
-SMALL = ("--total", "20MB", "--idle-seconds", "0.3", "--no-warm-up", "--no-html", "--rate", "200")
+BARE = ("--idle-seconds", "0.3", "--no-warm-up", "--no-html", "--rate", "200")
+SMALL = ("--total", "20MB", *BARE)
 
 
 @dataclass(frozen=True)

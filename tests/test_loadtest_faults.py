@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
-from loadtest_runs import SMALL, assert_nothing_left, load_test, running, wait_until
+from loadtest_runs import BARE, SMALL, assert_nothing_left, load_test, running, wait_until
 
 from loadtest import certificates, cli, deployments, nginx
 from loadtest.errors import LoadTestError, UsageError
@@ -116,6 +117,36 @@ def test_a_faulty_server_is_reported(faulty: str, sentence: str, scratch: Path) 
     assert "not everything went well" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("faulty", "columns", "note"),
+    [
+        ("refuse", "2 | 2 | 0 | 0 | 0", ""),
+        ("wrong", "2 | 0 | 2 | 0 | 0", "2 of 2 uploads: answered 200 instead of 413"),
+        ("cut", "2 | 0 | 0 | 2 | 0", "uploads: cut ("),
+        ("hang", "2 | 0 | 0 | 0 | 2", "2 of 2 uploads: no answer after 1 s"),
+    ],
+    indirect=["faulty"],
+)
+def test_what_becomes_of_refused_clients_is_a_figure_and_no_fault(
+    faulty: str, columns: str, note: str, scratch: Path
+) -> None:
+    outcome = load_test("--url", faulty, "--refusals", "2", "--kinds", "watch", "--size", "8MB",
+                        "--status", "413", "--deadline", "1", *BARE, scratch=scratch)  # fmt: skip
+    assert outcome.status == 0, outcome.out + outcome.err
+    table = re.sub(" +", " ", outcome.out)
+    assert re.search(rf"\| watch \| {re.escape(columns)} \|", table), outcome.out
+    assert note in outcome.out
+    assert re.search(r"^\| 127[^|]+\| 2 \|.*\| - \|$", table, re.MULTILINE)  # workers lost
+
+
+@pytest.mark.parametrize("faulty", ["refuse"], indirect=True)
+def test_clients_that_are_not_left_to_stall_are_a_fault(faulty: str, scratch: Path) -> None:
+    outcome = load_test("--url", faulty, "--stalled", "3", "--total", "1MB", "--size", "1MB",
+                        "--no-html", "--no-warm-up", scratch=scratch)  # fmt: skip
+    assert outcome.status == 3, outcome.out + outcome.err
+    assert "The 3 clients that are to stall can't: refused with status 413." in outcome.err
+
+
 @pytest.mark.parametrize("faulty", ["redirect"], indirect=True)
 def test_a_redirect_is_not_followed(faulty: str, scratch: Path) -> None:
     outcome = load_test("--url", faulty, *SMALL, scratch=scratch)
@@ -160,6 +191,22 @@ def test_a_server_that_dies_in_the_middle(scratch: Path) -> None:
     assert outcome.status == 3
     assert "cooperative ended by itself (signal 9)" in outcome.err
     assert_nothing_left(scratch)
+
+
+def test_a_worker_that_dies_in_the_middle_is_counted(scratch: Path) -> None:
+    slow = ("--servers", "cooperative", "--uploads", "1", "--total", "3MB", "--speed", "1MB/s")
+    with running(*slow, *BARE, scratch=scratch) as run:
+        run.wait_for_child("spawn_main")  # both measuring processes: it is not the idle server's
+        _, worker = sorted(run.wait_for_child("gunicorn"), key=lambda p: p.create_time())
+        wait_until(lambda: is_connected(worker), 30.0)
+        worker.kill()
+        outcome = run.outcome()
+    assert "cooperative with 1 upload: the server lost 1 worker." in outcome.out, outcome.err
+    assert_nothing_left(scratch)
+
+
+def is_connected(process: psutil.Process) -> bool:
+    return any(each.status == "ESTABLISHED" for each in process.net_connections("tcp"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -235,12 +282,27 @@ def test_a_directory_that_does_not_exist_is_noticed_before_measuring(scratch: Pa
         (("--http2",), "add --tls"),
         (("--total", "many"), "is not a number with a unit"),
         (("--header", "nonsense"), "is no header"),
+        (("--refusals", "none"), "'none' is no number of clients"),
+        (("--stalled", "0"), "'0' is no number of clients"),
+        (("--refusals", "1000"), "More than 900 clients at once are too many."),
+        (("--refusals", "--stalled"), "--refusals and --stalled are measured one at a time."),
+        (("--refusals", "--tax"), "--tax and --refusals are measured one at a time."),
+        (("--refusals", "--kinds", "expect,hope"), "kinds of refused clients are expect, watch, "),
+        (("--refusals", "--status", "200"), "The status of a refusal is from 400 to 599."),
+        (("--refusals", "--uploads", "4"), "--uploads means nothing to the scenario of refusals."),
+        (("--refusals", "--sha256"), "--sha256 means nothing to the scenario of refusals."),
+        (("--refusals", "--http2", "--tls"), "clients are measured over HTTP/1.1."),
+        (("--refusals", "--servers", "waitress"), "store a body before the application"),
+        (("--stalled", "--speed", "stall"), "--speed means nothing to the scenario of stalled."),
+        (("--stalled", "--held", "100MB"), "--held is less than --size"),
+        (("--stalled", "--total", "1000GB"), "The uploads need 1000.10 GB"),
+        (("--kinds", "watch"), "--kinds means nothing to the scenario of uploads."),
     ],
 )
 def test_a_senseless_command_line_is_status_2(
     arguments: tuple[str, ...], sentence: str, scratch: Path
 ) -> None:
-    outcome = load_test(*SMALL, *arguments, scratch=scratch)
+    outcome = load_test("--no-html", *arguments, scratch=scratch)
     assert outcome.status == 2
     assert sentence in outcome.err
     assert "Traceback" not in outcome.err

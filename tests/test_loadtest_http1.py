@@ -51,6 +51,35 @@ def test_an_answer_is_read_however_it_is_cut(answer: bytes, step: int) -> None:
     assert exchange.reusable
 
 
+def test_an_interim_answer_is_none() -> None:
+    exchange = ping()
+    exchange.receive(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    assert not exchange.told_to_continue
+    exchange.receive(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert exchange.told_to_continue
+    assert exchange.status == 0
+    exchange.receive(ANSWER)
+    assert exchange.answer is not None
+    assert exchange.answer.status == 200
+
+
+def test_the_status_is_known_before_the_answer_is_whole() -> None:
+    exchange = ping()
+    exchange.receive(ANSWER[:-1])
+    assert exchange.status == 200
+    assert exchange.answer is None
+
+
+def test_the_headers_are_sent_before_the_body() -> None:
+    body = make_body("raw", 10, block=random_block(1, 300))
+    exchange = Exchange(Request("PUT", "/raw", "host:1", (), body))
+    exchange.sent(len(exchange.outgoing()) - 1)
+    assert not exchange.head_sent
+    exchange.sent(1)
+    assert exchange.head_sent
+    assert exchange.body_sent == 0
+
+
 def test_a_connection_that_the_server_will_close_is_not_used_again() -> None:
     exchange = ping()
     exchange.receive(ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

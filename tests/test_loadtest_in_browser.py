@@ -16,8 +16,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from test_loadtest_numbers import measurement, probe
 
-from loadtest import report_html, statistics
+from loadtest import report_html, report_text
 from loadtest.processes import free_port
+from loadtest.session import Results
+from loadtest.settings import Settings
 from loadtest.uploads import Upload
 
 pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason=NEEDED)
@@ -67,11 +69,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
             uploads=(Upload(0, 0.5, 2.5, 5, 10, 10, "cut (<reset> & gone)"),),
         ),
     ]
-    rows = statistics.make_rows(runs)
-    page = report_html.render(
-        runs, rows, command="python -m loadtest", sentences=["new: cut (<reset> & gone)"],
-        facts={"kernel": "Linux"},
-    )  # fmt: skip
+    found = report_text.findings(Results(Settings(), 10**9, tuple(runs)))
+    found = replace(found, notes=["new: cut (<reset> & gone)"])
+    page = report_html.render(found, command="python -m loadtest", facts={"kernel": "Linux"})
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(page)
     return file.as_uri()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from loadtest import assertions, bodies, pace, plan, report_text, statistics, un
 from loadtest.errors import UsageError
 from loadtest.measure import Speed
 from loadtest.probes import KEEPALIVE, NEW, Probe, schedule
+from loadtest.session import Results
 from loadtest.settings import Settings
 from loadtest.statistics import Cost, Measurement
 from loadtest.uploads import Upload, judge
@@ -169,7 +171,16 @@ def test_a_stalling_client_is_silent_in_the_middle() -> None:
     assert simulate(pace.make_pace("stall", 1000), 1000) == [(0.0, 500), (5.0, 500)]
 
 
-@pytest.mark.parametrize("speed", ["fast", "5MB", "MB/s", "-1MB/s", ""])
+def test_a_client_that_holds_back_sends_so_much_and_no_more() -> None:
+    chosen = pace.make_pace(pace.hold(200_000), 10**8)
+    assert chosen.allowance(0.0, 0) == 200_000
+    assert chosen.allowance(0.0, 150_000) == 50_000
+    for later in (0.0, 1e6):
+        assert chosen.allowance(later, 200_000) == 0
+        assert chosen.next_time(later, 200_000) == math.inf
+
+
+@pytest.mark.parametrize("speed", ["fast", "5MB", "MB/s", "-1MB/s", "", "hold:200kB"])
 def test_what_is_no_speed_is_refused(speed: str) -> None:
     with pytest.raises(UsageError):
         Settings(speeds=(speed,)).validate()
@@ -328,7 +339,8 @@ def test_the_verdict_compares_the_first_server_with_the_last() -> None:
 
 
 def test_the_table_pastes_as_markdown() -> None:
-    lines = report_text.markdown(statistics.make_rows([measurement()])).splitlines()
+    found = report_text.findings(Results(Settings(), 10**9, (measurement(),)))
+    lines = report_text.render_grid(found.tables[0]).splitlines()
     assert len(lines) == 3
     assert {line.count("|") for line in lines} == {len(report_text.HEADINGS) + 1}
     assert re.fullmatch(r"[|-]+", lines[1])
@@ -356,6 +368,16 @@ def test_late_probes_and_other_programs_are_reported() -> None:
     notes = "\n".join(report_text.notes([run]))
     assert "2.0 ms late" in notes
     assert "other programs used 0.7 cores" in notes
+
+
+def test_what_several_runs_say_alike_is_said_once_with_the_worst_figure() -> None:
+    runs = [replace(measurement(), foreign_load=load) for load in (0.4, 0.9, 0.1)]
+    runs.append(replace(measurement("b"), foreign_load=0.3, workers_lost=2))
+    assert report_text.notes(runs) == [
+        "a with 1 upload: other programs used 0.9 cores meanwhile.",
+        "b with 1 upload: other programs used 0.3 cores meanwhile.",
+        "b with 1 upload: the server lost 2 workers.",
+    ]
 
 
 def test_faults_say_how_many_and_how_far() -> None:

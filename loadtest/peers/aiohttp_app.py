@@ -41,6 +41,10 @@ async def raw(request: web.Request) -> web.Response:
     return answer(request, size, digest.hexdigest())
 
 
+async def refuse(request: web.Request) -> web.Response:
+    return web.Response(text="log in first", status=401)
+
+
 def answer(request: web.Request, size: int, digest: str) -> web.Response:
     facts: dict[str, object] = {"size": size}
     if "sha256" in request.query:
@@ -51,6 +55,7 @@ def answer(request: web.Request, size: int, digest: str) -> web.Response:
 def main(host: str, port: str) -> None:
     app = web.Application(client_max_size=0)
     app.add_routes([web.get("/ping", ping), web.post("/upload", upload), web.put("/raw", raw)])
+    app.add_routes([web.post("/refuse", refuse)])
     web.run_app(app, host=host, port=int(port), print=None, access_log=None)
 
 

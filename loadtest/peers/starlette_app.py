@@ -40,6 +40,10 @@ async def raw(request: Request) -> Response:
     return answer(request, size, digest.hexdigest())
 
 
+async def refuse(request: Request) -> Response:
+    return PlainTextResponse("log in first", 401)
+
+
 def answer(request: Request, size: int, digest: str) -> Response:
     facts: dict[str, object] = {"size": size}
     if "sha256" in request.query_params:
@@ -52,5 +56,6 @@ app = Starlette(
         Route("/ping", ping),
         Route("/upload", upload, methods=["POST"]),
         Route("/raw", raw, methods=["PUT"]),
+        Route("/refuse", refuse, methods=["POST"]),
     ]
 )

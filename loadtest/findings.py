@@ -1,0 +1,36 @@
+"""What a run found, in the form that every report needs: text, JSON, HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtest.settings import Settings
+from loadtest.statistics import Measurement, Row
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: what it shows, as half a sentence, its headings and its lines."""
+
+    caption: str
+    headings: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`apart` are lines that tell the kinds of connections apart; `faults` are among the `notes`.
+
+    `rows` are what assertions are about. `scene` says what was done, for whom has not started it.
+    """
+
+    settings: Settings
+    measurements: Sequence[Measurement]
+    rows: Sequence[Row]
+    scene: str
+    tables: Sequence[Grid]
+    apart: Sequence[str]
+    notes: Sequence[str]
+    faults: Sequence[str]
+    verdict: str
