@@ -29,7 +29,7 @@ from cooperative_upload.admission import Admission
 from cooperative_upload.errors import TooManyUploads
 from cooperative_upload.settings import UploadSettings
 
-SHORT = 0.02  # seconds: a time that is waited for
+SHORT = 0.1  # seconds: a time that is waited for
 
 
 def admission(total: int = 0, each: int = 0, wait: float = 0.0) -> Admission:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import io
 import ssl
@@ -524,17 +525,17 @@ def test_a_client_that_sends_nothing_more(pair: Pair, framing: str) -> None:
 
 def test_each_packet_begins_the_time_anew() -> None:
     """A body may take long as long as it comes."""
-    settings = UploadSettings(body_timeout_seconds=10 * SHORT)
+    settings = UploadSettings(body_timeout_seconds=1.0)
 
     def test() -> None:
         with socket_pair() as (client, server):
-            body = CooperativeInput(SocketSource(server, b"", 15), 15, settings, sock=server)
+            body = CooperativeInput(SocketSource(server, b"", 6), 6, settings, sock=server)
             reader = gevent.spawn(body.read)
-            for _ in range(15):
-                gevent.sleep(SHORT)
+            for _ in range(6):
+                gevent.sleep(0.2)
                 client.sendall(b"x")
             join(reader)
-            assert reader.value == b"x" * 15
+            assert reader.value == b"x" * 6
 
     with hub_scheduler():
         in_greenlet(test)
@@ -621,10 +622,11 @@ def test_a_body_that_comes_too_slowly(length: int | None) -> None:
 
 def test_fast_enough() -> None:
     """Taken over a window: a gap within it ends nothing, and neither does a wait before all."""
-    pieces: list[bytes | float] = [0.05, bytes(3000), 0.06, bytes(3000), 0.08, bytes(3000), 0.01]
-    body = CooperativeInput(Gradual(*pieces), 9000, RATE)
+    settings = dataclasses.replace(RATE, min_rate_bytes=1000)
+    window: list[bytes | float] = [0.05, b"x", 0.06, bytes(2999)]
+    body = CooperativeInput(Gradual(*window, *window, 0.01), 6000, settings)
     with hub_scheduler():
-        assert len(in_greenlet(body.read)) == 9000
+        assert len(in_greenlet(body.read)) == 6000
 
 
 @pytest.mark.parametrize("length", [1001, None])

@@ -179,17 +179,17 @@ def test_a_client_that_never_ends(pair: Pair, by: str, counted: Counted) -> None
 
 def test_trickling_is_not_idle_and_bounded_all_the_same(counted: Counted) -> None:
     """A byte now and then keeps no connection longer than the whole time."""
-    seconds = 0.2
+    seconds = 1.0
 
     def test() -> None:
-        settings = patient(lingering_seconds=seconds, lingering_idle_seconds=seconds / 4)
+        settings = patient(lingering_seconds=seconds, lingering_idle_seconds=seconds / 2)
         with tcp_pair() as (client, server):
 
             def trickle() -> None:
                 with contextlib.suppress(OSError):
                     while True:
                         client.sendall(b"x")
-                        gevent.sleep(seconds / 20)
+                        gevent.sleep(seconds / 50)
 
             with running(trickle):
                 began = time.monotonic()
