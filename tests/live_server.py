@@ -225,8 +225,12 @@ class LiveServer:
 
     def workers(self) -> list[int]:
         """The process ids of the workers, dead ones left out."""
-        children = psutil.Process(self.pid).children()
-        return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        alive = []
+        for child in psutil.Process(self.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(child.pid)
+        return alive
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the master."""
