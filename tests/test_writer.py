@@ -384,8 +384,8 @@ def test_threads_do_not_add_up() -> None:
         assert len(greenlets_of(ThreadWriter._replace_hanging)) == 1
         hanging.let_go()
         join(job)
+        wait_until(lambda: not greenlets_of(ThreadWriter._replace_hanging))
     wait_until(lambda: len(threads() - before) == 1)
-    wait_until(lambda: not greenlets_of(ThreadWriter._replace_hanging))
 
 
 def greenlets_of(function: Any) -> list[Any]:
