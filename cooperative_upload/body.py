@@ -158,6 +158,7 @@ class CooperativeInput(BlockReader):
         self._most_bytes = most_bytes
         self._before_receiving = before_receiving
         self._rate = _minimum_rate(self._settings)
+        self._too_slow: float | None = None  # the rate of a window that was
         self._takes_turns = (
             content_length is None or content_length > self._settings.small_body_bytes
         )
@@ -235,7 +236,8 @@ class CooperativeInput(BlockReader):
             block = self._receive_in_turn(receive, size)
             if not block and self._content_length is not None:
                 raise IncompleteBody(self._received, self._content_length)
-            self._check_size(len(block))
+            self._received += len(block)
+            self._check_limits()
         except BodyError as error:
             self._error = error
             raise
@@ -246,13 +248,16 @@ class CooperativeInput(BlockReader):
         except BaseException as error:
             self._lose_bytes(f"a read was broken off ({type(error).__name__})")
             raise
-        self._received += len(block)
         self._ended = not block or self._received == self._content_length
         return block
 
-    def _check_size(self, size: int) -> None:
-        if self._most_bytes is not None and self._received + size > self._most_bytes:
+    def _check_limits(self) -> None:
+        if self._most_bytes is not None and self._received > self._most_bytes:
             raise BodyTooLarge(self._most_bytes, None)
+        too_slow, self._too_slow = self._too_slow, None
+        if too_slow is not None and self._received != self._content_length:
+            minimum = self._settings.min_rate_bytes
+            raise BodyTooSlow(self._received, self._content_length, too_slow, minimum)
 
     def _receive_in_turn(self, receive: Callable[[int], bytes], size: int) -> bytes:
         scheduler = self._scheduler()
@@ -277,11 +282,8 @@ class CooperativeInput(BlockReader):
             return self._receive_in_time(receive, size)
         began = time.perf_counter()
         block = self._receive_in_time(receive, size)
-        too_slow = self._rate.add(len(block), time.perf_counter() - began)
-        received = self._received + len(block)
-        if too_slow is not None and block and received != self._content_length:
-            minimum = self._settings.min_rate_bytes
-            raise BodyTooSlow(received, self._content_length, too_slow, minimum)
+        if block:
+            self._too_slow = self._rate.add(len(block), time.perf_counter() - began)
         return block
 
     def _receive_in_time(self, receive: Callable[[int], bytes], size: int) -> bytes:

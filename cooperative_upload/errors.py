@@ -187,16 +187,21 @@ class WorkerEnding(RequestError, ServiceUnavailable):
 class StorageError(RequestError, OSError):
     """What was received can't be stored. Its errno and strerror are the system's.
 
-    HTTP status: 507 without space left, 413 for a file larger than the server may write, 503
-    without descriptors or memory left, 500 for all else (no permission, read-only, a broken disk).
+    HTTP status 500: no permission, a read-only file system, a broken disk. For what can be had
+    again StorageError(error) makes one of the subclasses, so that error handlers find each by
+    its status.
     """
 
     ending = "not_stored"
     fault = "server"
+    code = 500
+    description = "The server can't store the upload: its storage does not work."
+
+    def __new__(cls, error: OSError) -> StorageError:
+        return super().__new__(_FOR_WANT_OF_ROOM.get(error.errno or 0, cls))
 
     def __init__(self, error: OSError) -> None:
-        self.code, sentence = _STORAGE_ANSWERS.get(error.errno or 0, _STORAGE_BROKEN)
-        super().__init__(sentence)
+        super().__init__()
         self.errno = error.errno
         self.strerror = error.strerror
         self.filename = error.filename
@@ -207,23 +212,40 @@ class StorageError(RequestError, OSError):
         return f"{self.description} [Errno {self.errno}] {self.strerror}{where}"
 
 
-_STORAGE_BROKEN = (500, "The server can't store the upload: its storage does not work.")
-_NO_SPACE = (507, "The server can't store the upload: there is no space left for it.")
-_NO_RESOURCES = (503, "The server can't store the upload now: it has too many files open.")
+class StorageFull(StorageError):
+    """No space left, or no quota; HTTP status 507."""
 
-_STORAGE_ANSWERS = {
-    errno.ENOSPC: _NO_SPACE,
-    errno.EDQUOT: _NO_SPACE,
-    errno.EFBIG: (413, "The upload is larger than any file that the server may write."),
-    errno.EMFILE: _NO_RESOURCES,
-    errno.ENFILE: _NO_RESOURCES,
-    errno.ENOMEM: (503, "The server can't store the upload now: it has no memory left."),
+    code = 507
+    description = "The server can't store the upload: there is no space left for it."
+
+
+class FileTooLarge(StorageError):
+    """Larger than a file that this process may write; HTTP status 413."""
+
+    code = 413
+    description = "The upload is larger than any file that the server may write."
+
+
+class StorageBusy(StorageError):
+    """No descriptors or no memory left; HTTP status 503."""
+
+    code = 503
+    description = "The server can't store the upload now: it has no descriptor or memory left."
+
+
+_FOR_WANT_OF_ROOM: dict[int, type[StorageError]] = {
+    errno.ENOSPC: StorageFull,
+    errno.EDQUOT: StorageFull,
+    errno.EFBIG: FileTooLarge,
+    errno.EMFILE: StorageBusy,
+    errno.ENFILE: StorageBusy,
+    errno.ENOMEM: StorageBusy,
 }
 
 
 def is_for_want_of_room(error: OSError) -> bool:
     """Whether no place of the application's choice is at fault, but a lack of something."""
-    return error.errno in _STORAGE_ANSWERS
+    return error.errno in _FOR_WANT_OF_ROOM
 
 
 def progress(received: int, expected: int | None) -> str:

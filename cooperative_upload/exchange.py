@@ -122,7 +122,7 @@ class Exchange:
         if self.leaves_too_much or not self.body.to_come:
             return
         with contextlib.suppress(BodyError, gevent.Timeout):
-            with gevent.Timeout(self._settings.lingering_idle_seconds):
+            with gevent.Timeout(self._settings.lingering_seconds):
                 while self.body.read(BLOCK_BYTES):
                     pass
             self._drained = True

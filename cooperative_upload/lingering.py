@@ -76,7 +76,7 @@ class Lingering:
             left_to_come -= discarded
             count("lingered_bytes", discarded)
             count("bytes", discarded)
-            scheduler.checkpoint()
+            scheduler.requeue()
 
 
 def _close_sending_side(sock: Any) -> None:

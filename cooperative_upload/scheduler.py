@@ -113,6 +113,13 @@ class Scheduler:
         if self.has_turn:
             self.checkpoint()
 
+    def requeue(self) -> None:
+        """Go on with a turn from the end of the line, also while the slice lasts.
+
+        For work of which nobody waits for the end, so that it delays the others least.
+        """
+        self._wait_in_line(getcurrent())
+
     def statistics(self) -> SchedulerStatistics:
         """A snapshot of the counters."""
         return SchedulerStatistics(

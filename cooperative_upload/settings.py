@@ -137,12 +137,13 @@ class UploadSettings:
     )
     lingering_seconds: float = _setting(
         30.0,
-        "Seconds that such a connection is read from after the response, so that a client which "
-        "still sends gets it and not a reset; nginx's lingering_time.",
+        "Seconds that a connection is read from after the response at the most, to drain the body "
+        "or, before it is closed, so that a client which still sends gets the response and not a "
+        "reset; nginx's lingering_time.",
     )
     lingering_idle_seconds: float = _setting(
         5.0,
-        "Seconds without a byte after which that ends; nginx's lingering_timeout.",
+        "Seconds without a byte after which such a connection is closed; nginx's lingering_timeout.",
     )
     lingering_connections: int = _setting(
         256,

@@ -114,18 +114,20 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         if exchange is None:
             super().handle_request(listener_name, req, sock, addr)
             return
+        closing = False
         try:
-            try:
-                with exchange.running(), self._being_busy():
-                    super().handle_request(listener_name, req, sock, addr)
-                exchange.drain()
-            finally:
-                exchange.report(self.log)
-            if exchange.should_close() or exchange.killed:
-                raise StopIteration
-        except StopIteration:  # to gunicorn: close this connection
+            with exchange.running(), self._being_busy():
+                super().handle_request(listener_name, req, sock, addr)
+        except StopIteration:  # gunicorn's way to say so
+            closing = True
+        else:
+            closing = exchange.should_close() or exchange.killed
+        finally:
+            exchange.drain()
+            exchange.report(self.log)
+        if closing:
             self._linger(sock, exchange)
-            raise
+            raise StopIteration
 
     def handle_http2(self, listener: Any, client: Any, addr: Any, *args: Any, **kw: Any) -> None:
         _header_deadline.get().cancel()

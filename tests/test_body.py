@@ -683,7 +683,7 @@ def test_found_too_large(sizes: list[int]) -> None:
         "The request body is too large: got more than 10 bytes, accepted are at most 10."
     )
     assert caught.value.expected is None
-    assert body.received <= 10
+    assert 11 <= body.received <= 12  # what came, though nobody gets it
 
 
 def test_what_comes_before_the_limit_can_be_read() -> None:
@@ -773,8 +773,8 @@ def test_nothing_is_to_come_of_an_empty_body() -> None:
             ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
             "the connection was lost (Connection reset by peer)",
         ),
-        (ConnectionAbortedError("No more data"), "the connection was lost (ConnectionAborted"),
-        (OSError(), "the connection was lost (OSError)"),
+        (ConnectionAbortedError("No more data"), "the client stopped sending"),
+        (OSError(), "the client stopped sending"),
         (gevent.Timeout(1), "a read was broken off (Timeout)"),
         (gevent.GreenletExit(), "a read was broken off (GreenletExit)"),
         (RuntimeError("x"), "a read was broken off (RuntimeError)"),

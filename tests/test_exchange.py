@@ -436,7 +436,7 @@ def test_a_client_that_does_not_send_what_is_drained() -> None:
     """It gets a while, and then its connection ends."""
 
     def test() -> None:
-        settings = UploadSettings(drain_bytes=DRAIN, lingering_idle_seconds=0.01)
+        settings = UploadSettings(drain_bytes=DRAIN, lingering_seconds=0.01)
         with case(DRAIN, settings) as each:
             each.serve(not_reading)
             each.client.sendall(b"1234567")

@@ -53,7 +53,7 @@ FITTING = Part("file", content(ROOM // 2), "f.bin")
 
 NO_SPACE = (507, "there is no space left for it")
 TOO_LARGE = (413, "larger than any file that the server may write")
-NO_DESCRIPTORS = (503, "it has too many files open")
+NO_DESCRIPTORS = (503, "it has no descriptor or memory left")
 BROKEN = (500, "its storage does not work")
 
 

@@ -301,6 +301,15 @@ def test_small_rest_is_thrown_away(server: LiveServer, size: int) -> None:
         connection.ping()
 
 
+@pytest.mark.parametrize("size", [1, 8192, DRAINED])
+def test_small_rest_of_a_last_request(server: LiveServer, size: int) -> None:
+    """It is thrown away before the connection closes, which needs no lingering."""
+    with counted(server, drained=1, unread=0, lingered=0), server.connect() as connection:
+        connection.send_request("POST", "/unread", content(size), {"Connection": "close"})
+        assert connection.response().headers["connection"] == "close"
+        assert connection.is_closed()
+
+
 def test_pipelined_request_behind_a_rest(server: LiveServer) -> None:
     """It is not thrown away with it."""
     body = content(DRAINED)
