@@ -143,7 +143,8 @@ class UploadSettings:
     )
     lingering_idle_seconds: float = _setting(
         5.0,
-        "Seconds without a byte after which such a connection is closed; nginx's lingering_timeout.",
+        "Seconds without a byte after which such a connection is closed; nginx's "
+        "lingering_timeout.",
     )
     lingering_connections: int = _setting(
         256,
