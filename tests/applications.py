@@ -73,6 +73,17 @@ def make_flask_application(max_content_length: int | None) -> Flask:
     def number_of_fields() -> dict[str, int]:
         return {"fields": len(request.form)}
 
+    @flask.post("/parts")
+    def number_of_parts() -> dict[str, int]:
+        """Also of a form of very many."""
+        request.max_form_parts = 1_000_000
+        return {"fields": len(request.form), "files": len(request.files)}
+
+    @flask.post("/little-memory")
+    def number_of_small_fields() -> dict[str, int]:
+        request.max_form_memory_size = 500_000
+        return {"fields": len(request.form)}
+
     @flask.post("/stream")
     def describe_stream() -> dict[str, Any]:
         return digest_of(request.stream.read, int(request.args.get("read", BLOCK_BYTES)))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import trustme
+from fuzzing import campaign_report, timed_portion
 from http_client import Part, content
-from live_server import Certificate, Gunicorn, LiveServer, descriptors, wait_until
+from live_server import STOCK, Certificate, Gunicorn, LiveServer, descriptors, wait_until
 
 OLDEST = Path(__file__).parent.parent / ".venv-oldest" / "bin" / "python"
 
@@ -37,6 +38,19 @@ def pytest_runtest_makereport(
     if call.when == "teardown":
         LiveServer.logs_of_ended.clear()
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many cases a fuzz campaign ran."""
+    for line in campaign_report():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def fuzz_portion(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One portion of the cases of a fuzz test."""
+    with timed_portion(request.function.__name__):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +130,13 @@ def default_server(gunicorn: Gunicorn) -> Iterator[SharedServer]:
 def small_thresholds_server(gunicorn: Gunicorn) -> Iterator[SharedServer]:
     with LiveServer(gunicorn, environment=SMALL_THRESHOLDS) as server:
         yield SharedServer(server)
+
+
+@pytest.fixture(scope="session")
+def stock(gunicorn: Gunicorn) -> Iterator[LiveServer]:
+    """The stock worker: how it answers a request that is sound is how ours has to."""
+    with LiveServer(gunicorn, worker=STOCK) as server:
+        yield server
 
 
 @pytest.fixture

@@ -340,3 +340,10 @@ def descriptors(pid: int) -> list[str]:
         with contextlib.suppress(FileNotFoundError):  # closed in between
             found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found
+
+
+def peak_memory(pid: int) -> int:
+    """Bytes, the most that were resident so far."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 from http_client import FORM_TYPE, Part, content, form, head, sha256
-from live_server import Gunicorn, LiveServer, wait_until
+from live_server import Gunicorn, LiveServer, peak_memory, wait_until
 from uploads import EndlessUpload, HalfUpload
 
 MIB = 1 << 20
@@ -69,13 +69,6 @@ def test_spool_has_no_name(server: LiveServer) -> None:
         server.wait_for_spool()
         assert server.spooled_names() == []
         upload.finish().json()
-
-
-def peak_memory(pid: int) -> int:
-    """Bytes, the most that were resident so far."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024
 
 
 @pytest.mark.parametrize("as_form", [True, False])
