@@ -120,12 +120,12 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
                 super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # gunicorn's way to say so
             closing = True
-        else:
-            closing = exchange.should_close() or exchange.killed
         finally:
-            exchange.drain()
+            # A client whose connection closes is not waited for, but may have sent everything.
+            if not closing or exchange.body.to_be_sent == 0:
+                exchange.drain()
             exchange.report(self.log)
-        if closing:
+        if closing or exchange.should_close() or exchange.killed:
             self._linger(sock, exchange)
             raise StopIteration
 
