@@ -7,7 +7,7 @@ the first server.
 
 Of refused clients: `[server.]metric[@kind]`. Without a kind, counts are about all of them, and the
 time to the status about those that look for it while they send. Of stalled clients: `kept` is the
-share of its speed that the upload keeps.
+share of its speed that the upload keeps, `cpu` the server's CPU time in relation to that without.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ _NUMBERS: dict[str, Callable[[Row], float | None]] = {
     "MiB/upload": lambda row: row.memory_per_upload and row.memory_per_upload / MIB,
     "lost": lambda row: row.workers_lost if isinstance(row, RefusalRow) else None,
     "kept": lambda row: row.kept if isinstance(row, StalledRow) else None,
+    "cpu": lambda row: row.cpu if isinstance(row, StalledRow) else None,
 }
 _STATUS_DURATIONS: dict[str, Callable[[Fates], float | None]] = {
     "status_p50": lambda fates: fates.waited.p50 if fates.waited.count else None,

@@ -14,7 +14,7 @@ SCENE = (
     "One fast upload was measured without and with stalled clients that hold their connections, "
     "beside small requests at a steady rate. What counts is how much of its speed it keeps."
 )
-KEPT = ("server", "stalled", "speed kept", "lowest", "highest", "pairs")
+KEPT = ("server", "stalled", "speed kept", "lowest", "highest", "CPU time", "pairs")
 HEADINGS = ("server", "stalled", "MB/s", "p50", "p90", "p99", "p99.9", "max", "pings", "errors",
             "CPU s")  # fmt: skip
 
@@ -32,7 +32,8 @@ def findings(results: Results) -> Findings:
         tables=[
             Grid(
                 f"share of its speed that an upload of {format_size(results.total)} keeps beside "
-                f"{held}, median of the pairs",
+                f"{held}, and the server's CPU time in relation to that without; medians of the "
+                "pairs",
                 KEPT,
                 [kept_line(row) for row in rows if row.clients],
             ),
@@ -50,7 +51,7 @@ def findings(results: Results) -> Findings:
 
 
 def kept_line(row: StalledRow) -> list[str]:
-    shares = (row.kept, row.lowest, row.highest)
+    shares = (row.kept, row.lowest, row.highest, row.cpu)
     return [
         row.server,
         str(row.clients),

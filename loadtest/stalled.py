@@ -34,12 +34,15 @@ REST_CPU = 0.015  # seconds in a tick: one step of the clock, and no second one
 class StalledRow(Row):
     """`kept` is the share of its speed that the upload keeps beside the stalled clients.
 
-    The median of the pairs; None without them, and where no pair of uploads went well.
+    The median of the pairs; None without them, and where no pair of uploads went well. `cpu` is
+    the server's CPU time with them in relation to that without, which other programs on the
+    machine change far less than the speed. None for a server that is not ours.
     """
 
     kept: float | None
     lowest: float | None
     highest: float | None
+    cpu: float | None
 
 
 class Group:
@@ -87,12 +90,12 @@ def make_stalled_rows(measurements: Sequence[Measurement]) -> list[StalledRow]:
     found = []
     for row in make_rows(measurements):
         mine = [run for run in measurements if run.server == row.server]
-        alone = [run for run in mine if not run.clients]
-        beside = [run for run in mine if run.clients]
-        ratios = [
-            _speed(slower) / _speed(faster)
-            for faster, slower in zip(alone, beside, strict=True)
-            if row.clients and faster.content_bytes and slower.content_bytes
+        pairs = _good_pairs(mine) if row.clients else []
+        ratios = [_speed(beside) / _speed(alone) for alone, beside in pairs]
+        costs = [
+            beside.cost.cpu_seconds / alone.cost.cpu_seconds
+            for alone, beside in pairs
+            if alone.cost and beside.cost and alone.cost.cpu_seconds
         ]
         found.append(
             StalledRow(
@@ -100,9 +103,19 @@ def make_stalled_rows(measurements: Sequence[Measurement]) -> list[StalledRow]:
                 kept=statistics.median(ratios) if ratios else None,
                 lowest=min(ratios, default=None),
                 highest=max(ratios, default=None),
+                cpu=statistics.median(costs) if costs else None,
             )
         )
     return found
+
+
+def _good_pairs(runs: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:
+    """Without and with stalled clients, where both uploads went well."""
+    alone = [run for run in runs if not run.clients]
+    beside = [run for run in runs if run.clients]
+    return [
+        pair for pair in zip(alone, beside, strict=True) if all(run.content_bytes for run in pair)
+    ]
 
 
 def _speed(run: Measurement) -> float:

@@ -23,7 +23,7 @@ from loadtest.processes import ServerProcess, free_port
 from loadtest.session import Results
 from loadtest.settings import Settings
 from loadtest.stalled import StalledRow, make_stalled_rows
-from loadtest.statistics import Measurement
+from loadtest.statistics import Cost, Measurement
 from loadtest.uploads import STOPPED, Upload, UploadJob
 
 
@@ -73,11 +73,21 @@ def pair(alone: float, beside: float, server: str = "a") -> list[Measurement]:
 
 def test_what_is_kept_is_the_median_of_the_pairs() -> None:
     without, beside = make_stalled_rows([*pair(1000, 900), *pair(500, 490), *pair(800, 960)])
-    assert (without.kept, without.lowest, without.highest) == (None, None, None)
+    assert (without.kept, without.lowest, without.highest, without.cpu) == (None,) * 4
     assert beside.kept == pytest.approx(0.98)
     assert beside.lowest == pytest.approx(0.9)
     assert beside.highest == pytest.approx(1.2)
     assert (beside.clients, beside.runs) == (500, 3)
+
+
+def test_the_servers_cpu_time_is_compared_within_the_pairs() -> None:
+    runs = []
+    for alone, beside in ((2.0, 2.2), (1.0, 1.3), (4.0, 4.0)):
+        for run, seconds in zip(pair(1000, 900), (alone, beside), strict=True):
+            runs.append(replace(run, cost=Cost(seconds, 50 << 20, 60 << 20)))
+    assert make_stalled_rows(runs)[1].cpu == pytest.approx(1.1)
+    remote = [replace(run, cost=None) for run in runs]
+    assert make_stalled_rows(remote)[1].cpu is None
 
 
 def test_pairs_belong_together_in_whatever_order_they_were_measured() -> None:
@@ -98,7 +108,7 @@ def rows() -> list[StalledRow]:
 
 
 @pytest.mark.parametrize(
-    "demand", ["kept>=0.95", "old.kept<0.6", "max<25ms", "p99@0<25ms,errors=0"]
+    "demand", ["kept>=0.95", "old.kept<0.6", "cpu=1", "max<25ms", "p99@0<25ms,errors=0"]
 )
 def test_demands_that_hold(demand: str) -> None:
     assert assertions.check(assertions.parse_assertions(demand), rows()) == []
