@@ -67,14 +67,15 @@ def limit_handshakes(
 ) -> None:
     """Have the TLS connections that this context wraps end their handshake in time.
 
-    failed: called with the connection and the reason where one fails, also where time is not
-        the reason. The connection is closed then and its greenlet ended, without the traceback
-        that gevent prints else.
+    failed: called with the client's address and the reason where one fails, also where time is
+        not the reason. The connection is closed then and its greenlet ended, without the
+        traceback that gevent prints else.
     """
     base: Any = context.sslsocket_class
 
     class SocketWithDeadline(base):  # type: ignore[misc]
         def do_handshake(self, *args: Any, **kwargs: Any) -> None:
+            address = _address_of_peer(self)  # which a closed connection has no more
             with closed_after(self, seconds) as deadline:
                 try:
                     super().do_handshake(*args, **kwargs)
@@ -82,8 +83,15 @@ def limit_handshakes(
                 except OSError as error:
                     late = f"not done after {seconds:g} seconds"
                     reason = late if deadline.expired else str(error)
-            failed(self, reason)
+            failed(address, reason)
             self.close()
             raise gevent.GreenletExit
 
     context.sslsocket_class = SocketWithDeadline
+
+
+def _address_of_peer(sock: Any) -> Any:
+    try:
+        return sock.getpeername()
+    except OSError:
+        return None

@@ -53,7 +53,7 @@ _TIME_TO_ANSWER = 1.25
 _TIME_TO_LINGER = 0.5
 _LOOK_EVERY = 0.25
 
-_header_deadline: ContextVar[ConnectionDeadline] = ContextVar("header_deadline")
+_header_deadline: ContextVar[ConnectionDeadline | None] = ContextVar("deadline", default=None)
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
@@ -109,7 +109,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             self.log.info("No request from %s: closed.", _address(addr))
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        _header_deadline.get().cancel()
+        _headers_have_come()
         exchange = self._exchange(req, sock, addr)
         if exchange is None:
             super().handle_request(listener_name, req, sock, addr)
@@ -130,7 +130,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             raise StopIteration
 
     def handle_http2(self, listener: Any, client: Any, addr: Any, *args: Any, **kw: Any) -> None:
-        _header_deadline.get().cancel()
+        _headers_have_come()
         super().handle_http2(listener, client, addr, *args, **kw)
 
     def handle_http2_request(
@@ -156,7 +156,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if isinstance(exc, GreenletExit):
             return  # the worker ends; there is nothing to answer
-        _header_deadline.get().cancel()  # lingering has limits of its own
+        _headers_have_come()  # lingering has limits of its own
         super().handle_error(req, client, addr, exc)
         self._lingering.close(client)  # the client may still send what this was the answer to
 
@@ -185,13 +185,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def _limit_handshakes(self) -> None:
         make_context = self.cfg.ssl_context
 
-        def failed(sock: Any, reason: str) -> None:
+        def failed(addr: Any, reason: str) -> None:
             count("handshake_failed")
-            try:
-                client = _address(sock.getpeername())
-            except OSError:
-                client = "a client that has gone"
-            self.log.info("TLS handshake with %s failed: %s", client, reason)
+            self.log.info("TLS handshake with %s failed: %s", _address(addr), reason)
 
         def make_limited(config: Any, make_default: Callable[[], Any]) -> Any:
             context = make_context(config, make_default)
@@ -297,9 +293,17 @@ def _decoded(decoder: Iterator[bytes]) -> Iterator[bytes]:
         raise MalformedBody(received, str(error)) from error
 
 
+def _headers_have_come() -> None:
+    deadline = _header_deadline.get()
+    if deadline is not None:
+        deadline.cancel()
+
+
 def _content_type(req: Any) -> str:
     return next((value for name, value in req.headers if name == "CONTENT-TYPE"), "")
 
 
 def _address(addr: Any) -> str:
+    if addr is None:
+        return "a client that has gone"
     return str(addr[0]) if isinstance(addr, tuple) else "a Unix socket"

@@ -284,7 +284,10 @@ def test_reads_of_a_body(case: Exchange) -> None:
                 assert (request.path, request.body.read()) == ("/next", b"")
 
             applications = [read] if case.breaks_off else [read, read_next]
-            serve(server, *applications, replaced=not case.wrapped)
+            # Where too much is left of a body, or nobody knows how much, the connection ends.
+            may_end = contextlib.suppress(*[StopIteration] if case.leaves_rest else [])
+            with may_end:
+                serve(server, *applications, replaced=not case.wrapped)
 
     with hub_scheduler():
         in_greenlet(run)

@@ -30,7 +30,9 @@ APPLICATION = "ending_application:application"
 CHUNKED = {"Transfer-Encoding": "chunked"}
 BODY_SECONDS = 0.8
 HEADER_SECONDS = 0.5
-HANDSHAKE_FAILED = f"TLS handshake failed: not done after {HEADER_SECONDS:g} seconds"
+HANDSHAKE_FAILED = (
+    f"TLS handshake with 127.0.0.1 failed: not done after {HEADER_SECONDS:g} seconds"
+)
 LATE = 5.0  # seconds: what has not happened by then happens for another reason
 TIMEOUTS = {
     "COOPERATIVE_UPLOAD_BODY_TIMEOUT_SECONDS": str(BODY_SECONDS),

@@ -7,6 +7,7 @@ the test's function takes its place.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ class _Gunicorn(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hin
 
     def __init__(self) -> None:
         self.cfg = CONFIG
+        self.alive = True
+        self.log = logging.getLogger(__name__)
         self.application: Application = lambda request: None
 
     def init_process(self) -> None:
@@ -42,6 +45,19 @@ class WorkerInProcess(Worker, _Gunicorn):
     patch_werkzeug = False
     small_body_bytes = 0
 
+    def _linger(self, sock: Any, exchange: Any) -> None:
+        """Not here: the test looks at what is left on the connection."""
+
+
+class _NoSocket:
+    """For the pieces of a connection that come from an iterator."""
+
+    def settimeout(self, seconds: float | None) -> None:
+        """There is nothing to wait for."""
+
+    def sendall(self, data: bytes) -> None:
+        raise AssertionError(f"nobody asked for {data!r}")
+
 
 def serve(connection: Any, *applications: Application, replaced: bool = True) -> None:
     """Give the requests of a connection to the applications, one to each, in order.
@@ -54,6 +70,14 @@ def serve(connection: Any, *applications: Application, replaced: bool = True) ->
     worker = WorkerInProcess() if replaced else _Gunicorn()
     worker.init_process()
     parser = RequestParser(CONFIG, connection, ADDRESS)
+    sock = connection if hasattr(connection, "sendall") else _NoSocket()
+    closing = False
     for application in applications:
+        if closing:
+            raise StopIteration
         worker.application = application
-        worker.handle_request(None, next(parser), connection, ADDRESS)
+        request = next(parser)
+        try:
+            worker.handle_request(None, request, sock, ADDRESS)
+        except StopIteration:  # which concerns the next one
+            closing = True
