@@ -1,12 +1,18 @@
 """Large uploads on gunicorn and gevent that starve nobody.
 
 Worker                 `gunicorn -k cooperative_upload.Worker`: nothing in the application changes
-CooperativeInput       the wsgi.input of that worker, for use around any other
+CooperativeUploadMiddleware
+                       the wrapper, for applications on another gevent server
+flask_ext.CooperativeUpload
+                       the same as a Flask extension
+receive, stream_parts  bodies and parts of forms as they come, stored whole or not at all
+path_below             the names that clients give, as paths that stay in their directory
+CooperativeInput       the wsgi.input of them all
 Spool                  the temporary file that werkzeug's form parser writes file parts to
 UploadSettings         all settings, with their units, defaults and reasons
 UploadError            base of all that can go wrong, by who is at fault:
     BodyError          the client: IncompleteBody, MalformedBody, BodyTimeout, BodyTooSlow,
-                       BodyTooLarge
+                       BodyTooLarge, DigestMismatch; and UnsafePath
     StorageError, TooManyUploads, WorkerEnding
                        the server
     SettingsError      the operator
@@ -24,18 +30,23 @@ from .errors import (
     BodyTimeout,
     BodyTooLarge,
     BodyTooSlow,
+    DigestMismatch,
     IncompleteBody,
     MalformedBody,
     SettingsError,
     StorageError,
     TooManyUploads,
+    UnsafePath,
     UploadError,
     WorkerEnding,
 )
+from .middleware import CooperativeUploadMiddleware
 from .monitor import upload_statistics
+from .safe_path import path_below
 from .scheduler import SchedulerStatistics, current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
+from .streaming import Part, Received, receive, stream_parts
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -46,18 +57,26 @@ __all__ = [
     "BodyTooLarge",
     "BodyTooSlow",
     "CooperativeInput",
+    "CooperativeUploadMiddleware",
+    "DigestMismatch",
     "IncompleteBody",
     "MalformedBody",
+    "Part",
+    "Received",
     "SchedulerStatistics",
     "SettingsError",
     "Spool",
     "StorageError",
     "TooManyUploads",
+    "UnsafePath",
     "UploadError",
     "UploadSettings",
     "Worker",
     "WorkerEnding",
     "current_scheduler",
+    "path_below",
+    "receive",
+    "stream_parts",
     "upload_statistics",
 ]
 

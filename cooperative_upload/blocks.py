@@ -16,7 +16,7 @@ BLOCK_BYTES = 64 * 1024  # what werkzeug's form parser reads at once
 
 
 class BlockReader:
-    """read, readline, readlines and iteration over _receive()."""
+    """read, readline, readlines, blocks and iteration over _receive()."""
 
     def __init__(self, read_ahead: int) -> None:
         """read_ahead: bytes to receive at once for reads that want less; 0 for never."""
@@ -51,6 +51,11 @@ class BlockReader:
             lines.append(line)
             enough -= len(line)
         return lines
+
+    def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """All that remains, in pieces as they come, each of at most that many bytes."""
+        while piece := self._deliver(self._next_piece(most_bytes, ahead=0)):
+            yield piece
 
     def __iter__(self) -> Iterator[bytes]:
         return self

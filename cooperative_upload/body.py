@@ -16,13 +16,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .blocks import BLOCK_BYTES, BlockReader
-from .errors import STOPPED, BodyError, BodyTimeout, BodyTooLarge, BodyTooSlow, IncompleteBody
+from .errors import (
+    STOPPED,
+    BodyError,
+    BodyTimeout,
+    BodyTooLarge,
+    BodyTooSlow,
+    IncompleteBody,
+    RequestError,
+)
 from .limits import MinimumRate
 from .scheduler import Scheduler, current_scheduler
 from .settings import UploadSettings
+
+E = TypeVar("E", bound=RequestError)
 
 # The most that one receive takes from a socket when the application wants everything at once: a
 # few tenths of a millisecond of copying, so that a slice can still end in time.
@@ -166,6 +176,7 @@ class CooperativeInput(BlockReader):
         self._received_at_once = False  # by the read that runs: its last piece was there already
         self._ended = content_length == 0
         self._error: BodyError | None = None
+        self.rejected_for: RequestError | None = None
         if most_bytes is not None and content_length is not None and content_length > most_bytes:
             self._error = BodyTooLarge(most_bytes, content_length)
 
@@ -208,6 +219,11 @@ class CooperativeInput(BlockReader):
         gunicorn from 27 on asks its bodies for this name before it looks for the next request.
         """
         return self._error is not None
+
+    def rejected(self, error: E) -> E:
+        """Note what its reader found wrong with a body that came whole; returns the error."""
+        self.rejected_for = error
+        return error
 
     def checkpoint(self) -> None:
         """Go on with a turn, as every read does. For a server, before it calls the application."""

@@ -153,6 +153,32 @@ class BodyTooLarge(BodyError, RequestEntityTooLarge):
         )
 
 
+class DigestMismatch(BodyError, BadRequest):
+    """The body is not the one whose digest the client announced; HTTP status 400.
+
+    algorithm: by its name in RFC 9530.
+    announced, computed: the digests.
+    """
+
+    ending = "corrupt"
+
+    def __init__(self, algorithm: str, announced: bytes, computed: bytes) -> None:
+        self.algorithm = algorithm
+        self.announced = announced
+        self.computed = computed
+        super().__init__(
+            f"The request body is not what was announced: its {algorithm} digest is "
+            f"{computed.hex()}, announced was {announced.hex()}."
+        )
+
+
+class UnsafePath(RequestError, BadRequest):
+    """The name of a file that a client gave is none that may be used; HTTP status 400."""
+
+    ending = "unread"
+    fault = "client"
+
+
 class TooManyUploads(RequestError, ServiceUnavailable):
     """The server, or this client, has as many uploads as it may have; HTTP status 503.
 

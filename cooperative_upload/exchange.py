@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,6 +20,7 @@ import gevent
 from gevent import GreenletExit
 
 from .admission import Admission
+from .answer import answered
 from .blocks import BLOCK_BYTES
 from .body import CooperativeInput
 from .errors import BodyError, RequestError, StorageError, WorkerEnding, progress
@@ -130,6 +131,8 @@ class Exchange:
     def report(self, log: Any) -> None:
         """Count how the body ended, and write a line to the log unless it ended well."""
         ending, why = self._ending()
+        for error in (self._answer, self.body.error):
+            _let_go(error)
         count(ending)
         count("bytes", self.body.received)
         if ending in _ENDED_WELL:
@@ -155,45 +158,20 @@ class Exchange:
         """The application's response, or that of what went wrong before it had begun one."""
         self._response = start_response.__self__  # type: ignore[attr-defined]
         self._client = environ.get("REMOTE_ADDR") or self._client
-        try:
+
+        def admitted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             self._admit()
-            response: Iterable[bytes] = application(environ, start_response)
-        except (RequestError, GreenletExit) as error:
-            return self._answer_for(error, environ, start_response)
-        finished = isinstance(response, (Sequence, environ["wsgi.file_wrapper"]))
-        if finished or not isinstance(response, Iterable):
-            return response
-        return self._answering(response, environ, start_response)
+            return application(environ, start_response)
 
-    def _answering(
-        self,
-        response: Iterable[bytes],
-        environ: dict[str, Any],
-        start_response: Callable[..., Any],
-    ) -> Iterator[bytes]:
-        """The pieces of a response whose application may do all its work while they are taken."""
-        try:
-            for piece in response:  # noqa: UP028  # yield from would close it too
-                yield piece
-        except (RequestError, GreenletExit) as error:
-            yield from self._answer_for(error, environ, start_response)
-        finally:
-            if hasattr(response, "close"):
-                response.close()
+        return answered(admitted, environ, start_response, self._answer_for)
 
-    def _answer_for(
-        self,
-        error: RequestError | GreenletExit,
-        environ: dict[str, Any],
-        start_response: Callable[..., Any],
-    ) -> Iterable[bytes]:
+    def _answer_for(self, error: RequestError | GreenletExit) -> RequestError:
         if isinstance(error, GreenletExit):
             self.killed = True
         if self._response.status is not None:
             raise error
-        answer = error if isinstance(error, RequestError) else WorkerEnding()
-        self._answer = answer
-        return answer.get_response(environ)(environ, start_response)
+        self._answer = error if isinstance(error, RequestError) else WorkerEnding()
+        return self._answer
 
     def _admit(self) -> None:
         """Raise what the request is refused with before the application sees it."""
@@ -208,7 +186,7 @@ class Exchange:
 
     def _ending(self) -> tuple[str, str]:
         """How the body ended, by the names of monitor.ENDINGS, and why."""
-        error = self._storage_error or self.body.error or self._answer
+        error = self._storage_error or self.body.error or self.body.rejected_for or self._answer
         if self.killed:
             return "killed", "The worker was told to end and could not wait any longer."
         if error is not None:
@@ -219,6 +197,17 @@ class Exchange:
         if self.body.to_come == 0:
             return "complete", ""
         return "unread", "The application answered without reading the rest."
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free the frames through which an error went, which is kept for longer than they are needed.
+
+    They hold what the application had open, as the temporary file of a framework that knows
+    nothing of this package, until the garbage collector finds them.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def answering_for(application: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ ENDINGS = {
     "unread": "left unread, more than drain_bytes of it or nobody knows how much",
     "incomplete": "the client went away, or a read was broken off",
     "malformed": "its chunks break the protocol",
+    "corrupt": "its digest is not the one that the client announced",
     "timed_out": "nothing came for body_timeout_seconds",
     "too_slow": "less than min_rate_bytes a second came",
     "too_large": "more than max_body_bytes, or another limit on size",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import IO, Any
 
 import werkzeug.formparser
@@ -33,16 +34,22 @@ _form_parser: Any = werkzeug.formparser
 _request: Any = werkzeug.wrappers.request
 
 
-def apply(settings: UploadSettings) -> None:
-    """Replace them, for this process. A second call changes the settings of the first."""
+def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
+    """A stream factory of werkzeug's that makes Spools."""
 
-    def spool_factory(
+    def make_spool(
         total_content_length: int | None,
         content_type: str | None,
         filename: str | None,
         content_length: int | None = None,
     ) -> Spool:
         return Spool(settings)
+
+    return make_spool
+
+
+def apply(settings: UploadSettings) -> None:
+    """Replace them, for this process. A second call changes the settings of the first."""
 
     class Decoder(BlockMultipartDecoder):
         """Lets others run between the parts of a form, of which one block can hold a thousand."""
@@ -53,9 +60,10 @@ def apply(settings: UploadSettings) -> None:
                 scheduler.checkpoint_within_turn()
             return event
 
-    _form_parser.default_stream_factory = spool_factory
-    _request.default_stream_factory = spool_factory  # it has imported the name for itself
-    FileStorage.save = _save_cooperatively  # type: ignore[method-assign]
+    make_spool = spool_factory(settings)
+    _form_parser.default_stream_factory = make_spool
+    _request.default_stream_factory = make_spool  # it has imported the name for itself
+    FileStorage.save = save_cooperatively  # type: ignore[method-assign]
     if settings.fast_multipart and is_supported():
         _form_parser.MultipartDecoder = Decoder
     LimitedStream.on_disconnect = _raise_what_is_known  # type: ignore[method-assign]
@@ -66,9 +74,10 @@ _werkzeug_on_disconnect = LimitedStream.on_disconnect
 
 
 @functools.wraps(_werkzeug_save)
-def _save_cooperatively(
+def save_cooperatively(
     self: FileStorage, dst: str | os.PathLike[str] | IO[bytes], buffer_size: int = 16384
 ) -> None:
+    """FileStorage.save: a Spool goes to a path without blocking, all else as in werkzeug."""
     if isinstance(self.stream, Spool) and isinstance(dst, (str, os.PathLike)):
         self.stream.save_to(dst)
     else:

@@ -14,6 +14,7 @@ import trustme
 from fuzzing import campaign_report, timed_portion
 from http_client import Part, content
 from live_server import STOCK, Certificate, Gunicorn, LiveServer, descriptors, wait_until
+from werkzeug_names import REPLACED
 
 OLDEST = Path(__file__).parent.parent / ".venv-oldest" / "bin" / "python"
 
@@ -59,14 +60,19 @@ def newest() -> Gunicorn:
     return Gunicorn(Path(sys.executable))
 
 
-@pytest.fixture(scope="session", params=["newest", "oldest"])
-def gunicorn(request: pytest.FixtureRequest, newest: Gunicorn) -> Gunicorn:
-    """The newest gunicorn, and the oldest supported one with the oldest gevent and werkzeug."""
-    if request.param == "newest":
-        return newest
+@pytest.fixture(scope="session")
+def oldest() -> Gunicorn:
+    """The oldest supported gunicorn with the oldest gevent and werkzeug."""
     if not OLDEST.exists():
         pytest.fail("there is no .venv-oldest with the oldest versions: `make test` builds it")
     return Gunicorn(OLDEST)
+
+
+@pytest.fixture(scope="session", params=["newest", "oldest"])
+def gunicorn(request: pytest.FixtureRequest) -> Gunicorn:
+    """The newest gunicorn and the oldest."""
+    installation: Gunicorn = request.getfixturevalue(request.param)
+    return installation
 
 
 @pytest.fixture(scope="session")
@@ -156,3 +162,10 @@ def any_server(
     shared = default_server if request.param == "defaults" else small_thresholds_server
     with shared.left_as_it_was() as server:
         yield server
+
+
+@pytest.fixture
+def werkzeug_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """werkzeug is as it was after the test."""
+    for owner, name in REPLACED:
+        monkeypatch.setattr(owner, name, getattr(owner, name))

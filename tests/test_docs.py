@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from greenlets import in_greenlet
+from flask import Flask, request
+from greenlets import hub_scheduler, in_greenlet
+from wsgi import call, environ
 
 from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
 
@@ -61,18 +64,33 @@ def test_the_flask_example_saves_an_upload(
     assert (tmp_path / "upload.bin").read_bytes() == b"content"
 
 
-def test_the_wrapper_example_counts_a_body() -> None:
-    names: dict[str, Any] = {}
-    exec(next(example for example in EXAMPLES if "CooperativeInput" in example), names)
-    environ = {"CONTENT_LENGTH": "7", "wsgi.input": io.BytesIO(b"one\ntwo")}
-    statuses: list[str] = []
+@pytest.mark.usefixtures("werkzeug_restored")
+def test_the_wrapper_example_wraps() -> None:
+    """In a greenlet the application reads a cooperative input."""
+    app = Flask(__name__)
+    app.post("/")(lambda: type(request.environ["wsgi.input"]).__name__)
+    exec(next(example for example in EXAMPLES if "Middleware" in example), {"app": app})
+    with hub_scheduler():
+        answer = in_greenlet(lambda: call(app, environ(b"x" * 100_000)))
+    assert answer.body == b"CooperativeInput"
 
-    def serve() -> list[bytes]:
-        body: list[bytes] = names["application"](environ, lambda s, h: statuses.append(s))
-        return body
 
-    assert in_greenlet(serve) == [b"7"]
-    assert statuses == ["200 OK"]
+@pytest.mark.usefixtures("werkzeug_restored")
+def test_the_examples_of_the_wrapper_page(tmp_path: Path) -> None:
+    """Middleware, extension and bodies as they come, all in one application."""
+    page = (ROOT / "docs" / "wrapper.md").read_text()
+    app = Flask(__name__)
+    names: dict[str, Any] = {"app": app, "request": request}
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(example.replace("/srv/files", str(tmp_path)), names)
+    client = app.test_client()
+    answer = client.put("/files/a.bin", data=b"content")
+    assert answer.json == {"size": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
+    assert (tmp_path / "a.bin").read_bytes() == b"content"
+    form = {"title": "a title", "file": (io.BytesIO(b"of a form"), "b.bin")}
+    assert client.post("/forms", data=form).text == "stored"
+    assert (tmp_path / "b.bin").read_bytes() == b"of a form"
+    assert client.put("/files/..%2Fc", data=b"x").status_code == 400
 
 
 def test_the_faults_name_tests_that_exist() -> None:

@@ -17,6 +17,9 @@ LOADTEST = PACKAGE.parent / "loadtest"
 # From the ground up: a module imports from those before it alone.
 FLOORS = [
     "errors",
+    "answer",
+    "safe_path",
+    "digests",
     "settings",
     "limits",
     "monitor",
@@ -27,9 +30,14 @@ FLOORS = [
     "disk_file",
     "spool",
     "body",
+    "wsgi_input",
     "multipart",
     "werkzeug_patch",
+    "streaming",
     "admission",
+    "middleware",
+    "flask_ext",
+    "django_ext",
     "deadline",
     "lingering",
     "exchange",
@@ -38,6 +46,9 @@ FLOORS = [
 ]
 
 REQUIRED = {"gevent", "werkzeug", "gunicorn"}  # install_requires in setup.cfg
+
+# What a module needs beyond that: who imports it has the framework, or is told what is missing.
+OPTIONAL = {"flask_ext": {"flask"}, "django_ext": {"django"}, "digests": {"google_crc32c"}}
 
 
 def imports(path: Path) -> list[tuple[int, str]]:
@@ -74,14 +85,33 @@ def test_a_module_imports_from_below_only(module: str) -> None:
 
 @pytest.mark.parametrize("module", FLOORS)
 def test_the_core_needs_what_it_declares(module: str) -> None:
-    """Nothing but the standard library, gevent and werkzeug; gunicorn in the worker alone."""
-    allowed = set(sys.stdlib_module_names) | REQUIRED
+    """The standard library, gevent and werkzeug; gunicorn in the worker alone."""
+    allowed = set(sys.stdlib_module_names) | REQUIRED | OPTIONAL.get(module, set())
     if module != "worker":
         allowed.discard("gunicorn")
     foreign = {
         name.split(".")[0] for level, name in imports(PACKAGE / f"{module}.py") if not level
     }
     assert foreign <= allowed
+
+
+def test_the_package_needs_no_framework() -> None:
+    """What is optional is loaded by who asks for it."""
+    program = """if True:
+        import sys
+        for name in ("flask", "google_crc32c", "django"):
+            sys.modules[name] = None
+        import cooperative_upload
+        for name in cooperative_upload.__all__:
+            getattr(cooperative_upload, name)
+        try:
+            import cooperative_upload.flask_ext
+        except ImportError as error:
+            assert "flask" in str(error), error
+        else:
+            raise SystemExit("the Flask extension without Flask")
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 
 def test_the_worker_alone_needs_gunicorn() -> None:

@@ -30,24 +30,11 @@ from cooperative_upload.multipart import is_supported
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import Spool, spools_closed_at_the_end
 
-REPLACED: list[tuple[Any, str]] = [
-    (werkzeug.formparser, "default_stream_factory"),
-    (werkzeug.wrappers.request, "default_stream_factory"),
-    (werkzeug.formparser, "MultipartDecoder"),
-    (FileStorage, "save"),
-    (LimitedStream, "on_disconnect"),
-]
+pytestmark = pytest.mark.usefixtures("werkzeug_restored")
 
 SMALL = b"small"
 LARGE = bytes(range(256)) * 500
 MEMORY = 10_000
-
-
-@pytest.fixture(autouse=True)
-def restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """werkzeug is as it was after each test."""
-    for owner, name in REPLACED:
-        monkeypatch.setattr(owner, name, getattr(owner, name))
 
 
 @pytest.fixture

@@ -1,0 +1,220 @@
+"""Bodies and parts of forms as they come, for applications that need no temporary file.
+
+receive() stores a raw body, stream_parts() gives the parts of a multipart body one after the
+other; neither holds more than a few blocks in memory. What is stored is whole or not at all: it
+gets its name when all of it is there, its digests are right and it is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import (
+    Data,
+    Epilogue,
+    Event,
+    Field,
+    File,
+    MultipartDecoder,
+    NeedData,
+)
+
+from .blocks import BLOCK_BYTES, BlockReader
+from .body import MOST_AT_ONCE, CooperativeInput
+from .digests import Digests, announced_digests
+from .errors import BodyTooLarge, DigestMismatch, MalformedBody
+from .multipart import BlockMultipartDecoder, is_supported
+from .scheduler import current_scheduler
+from .settings import UploadSettings
+from .spool import Spool
+from .wsgi_input import cooperative_input
+
+_DECODER = BlockMultipartDecoder if is_supported() else MultipartDecoder
+
+# What werkzeug's decoder holds of a part's headers at the most; its own default for a form.
+_MOST_HEADER_BYTES = 500_000
+
+
+class HasEnviron(Protocol):
+    """A request of werkzeug or Flask, or of any other framework that keeps the WSGI environ."""
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """The WSGI environ."""
+
+
+Request = HasEnviron | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Received:
+    """What was stored.
+
+    path: where.
+    size: bytes.
+    digests: by their names in RFC 9530, those that were asked for and those that the client
+        announced.
+    """
+
+    path: str
+    size: int
+    digests: dict[str, bytes]
+
+
+def receive(
+    request: Request,
+    target: str | os.PathLike[str],
+    *,
+    digests: Iterable[str] = (),
+    fsync: bool = True,
+    settings: UploadSettings | None = None,
+) -> Received:
+    """Store the body of a request, of any length and framing, as the file `target`.
+
+    The file appears whole or not at all, and an existing one stays until then.
+
+    digests: what to compute on the way: sha-256, sha-512, sha, md5, crc32c (which needs the
+        package google-crc32c).
+    fsync: return only when the content and the name are on the medium.
+    Raises a BodyError for a body that breaks off, DigestMismatch for one that is not what the
+    client announced (Content-Digest, Repr-Digest, Content-MD5), StorageError where there is no
+    room, and OSError for a target that can't be written.
+    """
+    settings = settings or UploadSettings()
+    environ = _environ(request)
+    body = cooperative_input(environ, settings)
+    announced = announced_digests(environ)
+    names = dict.fromkeys([*digests, *(name for name, _ in announced)])
+    running = Digests(names)
+    with _spool_beside(target, settings) as spool:
+        size = _copy(body, spool, running)
+        try:
+            running.check(announced)
+        except DigestMismatch as error:
+            raise body.rejected(error) from None
+        spool.save_to(target, fsync=fsync)
+    return Received(os.fspath(target), size, running.values())
+
+
+class Part(BlockReader):
+    """One part of a multipart body, to be read before the next one is asked for.
+
+    name: of the form's field.
+    filename: as the client gave it (see path_below() for making a path of it); None for a field.
+    headers: all headers of the part.
+
+    read, readline and iteration over lines are those of a binary file; read(n) returns exactly n
+    bytes unless the part ends. blocks() gives the content as it comes.
+    """
+
+    def __init__(self, event: Field | File, parts: _Parts, settings: UploadSettings) -> None:
+        super().__init__(read_ahead=0)
+        self.name = event.name
+        self.filename = event.filename if isinstance(event, File) else None
+        self.headers: Headers = event.headers
+        self._parts = parts
+        self._settings = settings
+        self._ended = False
+
+    def text(self, most_bytes: int = 64 * 1024) -> str:
+        """The content of a field, as UTF-8. Raises BodyTooLarge for more than `most_bytes`."""
+        content = self.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise BodyTooLarge(most_bytes, None)
+        return content.decode(errors="replace")
+
+    def save_to(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        digests: Iterable[str] = (),
+        fsync: bool = True,
+    ) -> Received:
+        """Store the content as the file `target`; as receive() does."""
+        running = Digests(digests)
+        with _spool_beside(target, self._settings) as spool:
+            size = _copy(self, spool, running)
+            spool.save_to(target, fsync=fsync)
+        return Received(os.fspath(target), size, running.values())
+
+    def _receive(self, size: int) -> bytes:
+        while not self._ended:
+            event = self._parts.next_event()
+            assert isinstance(event, Data)
+            self._ended = not event.more_data
+            if event.data:
+                return bytes(event.data)
+        return b""
+
+    def skip(self) -> None:
+        """Read what is left and throw it away."""
+        for _ in self.blocks():
+            pass
+
+
+def stream_parts(request: Request, settings: UploadSettings | None = None) -> Iterator[Part]:
+    """The parts of a multipart/form-data body, in the order in which the client sends them.
+
+    What the caller does not read of a part is skipped when it asks for the next one. Raises
+    UnsupportedMediaType (HTTP status 415) for another Content-Type, MalformedBody for a body that
+    is no form, and a BodyError for one that breaks off.
+    """
+    settings = settings or UploadSettings()
+    environ = _environ(request)
+    media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
+    if media_type != "multipart/form-data":
+        raise UnsupportedMediaType(f"Expected multipart/form-data, got {media_type or 'nothing'}.")
+    parts = _Parts(cooperative_input(environ, settings), options.get("boundary", ""))
+    while (event := parts.next_event()) and not isinstance(event, Epilogue):
+        if not isinstance(event, (Field, File)):
+            continue  # the preamble
+        if scheduler := current_scheduler(settings):
+            scheduler.checkpoint_within_turn()  # a block can hold a thousand small parts
+        part = Part(event, parts, settings)
+        yield part
+        part.skip()
+
+
+class _Parts:
+    """The events of werkzeug's decoder over a body."""
+
+    def __init__(self, body: CooperativeInput, boundary: str) -> None:
+        if not boundary:
+            raise MalformedBody(0, "the Content-Type of the form names no boundary")
+        self._body = body
+        self._decoder = _DECODER(boundary.encode(), max_form_memory_size=_MOST_HEADER_BYTES)
+
+    def next_event(self) -> Event:
+        try:
+            while isinstance(event := self._decoder.next_event(), NeedData):
+                self._decoder.receive_data(self._body.read(BLOCK_BYTES) or None)
+        except ValueError as error:
+            what = MalformedBody(self._body.received, f"it is no form: {error}")
+            raise self._body.rejected(what) from error
+        return event
+
+
+def _environ(request: Request) -> dict[str, Any]:
+    return request if isinstance(request, dict) else request.environ
+
+
+def _spool_beside(target: str | os.PathLike[str], settings: UploadSettings) -> Spool:
+    """A spool on the target's own file system, so that its file is linked and not copied."""
+    directory = os.path.dirname(os.path.abspath(os.fspath(target)))
+    return Spool(replace(settings, spool_directory=directory))
+
+
+def _copy(source: BlockReader, spool: Spool, digests: Digests) -> int:
+    """Write all of the source to the spool, and go back to its beginning; how many bytes."""
+    for block in source.blocks(MOST_AT_ONCE):
+        digests.update(block)
+        spool.write(block)
+    size = spool.tell()
+    spool.seek(0)
+    return size

@@ -1,0 +1,18 @@
+"""What werkzeug_patch.apply() replaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import werkzeug.formparser
+import werkzeug.wrappers.request
+from werkzeug.datastructures import FileStorage
+from werkzeug.wsgi import LimitedStream
+
+REPLACED: list[tuple[Any, str]] = [
+    (werkzeug.formparser, "default_stream_factory"),
+    (werkzeug.wrappers.request, "default_stream_factory"),
+    (werkzeug.formparser, "MultipartDecoder"),
+    (FileStorage, "save"),
+    (LimitedStream, "on_disconnect"),
+]
