@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 from http_client import (
@@ -21,7 +19,7 @@ from http_client import (
     request,
 )
 from live_server import COOPERATIVE, STOCK, Gunicorn, LiveServer
-from uploads import ANNOUNCED, EndlessUpload, HalfUpload
+from uploads import ANNOUNCED, EndlessUpload, HalfUpload, pings_counted
 
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
@@ -60,27 +58,6 @@ def test_small_requests_beside_a_raw_body_that_never_ends(server: LiveServer, pa
         response = upload.finish()
         assert response.status == 400
         assert f"received {upload.sent:,} of {ANNOUNCED:,} bytes" in response.body.decode()
-
-
-@contextmanager
-def pings_counted(server: LiveServer) -> Iterator[list[int]]:
-    """A list of one number: how many small requests were answered within the block so far."""
-    count = [0]
-    ending = threading.Event()
-
-    def ping() -> None:
-        with server.connect() as connection:
-            while not ending.is_set():
-                connection.ping()
-                count[0] += 1
-
-    thread = threading.Thread(target=ping)
-    thread.start()
-    try:
-        yield count
-    finally:
-        ending.set()
-        thread.join()
 
 
 def test_more_answers_than_on_the_stock_worker(newest: Gunicorn) -> None:
