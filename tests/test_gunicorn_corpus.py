@@ -8,18 +8,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import pytest
 from corpus_application import READERS, READS_A_LINE, READS_ALL, READS_NOTHING
-from gunicorn_corpus import CorpusFile, CorpusUnavailable, corpus_of, download, version_of
+from gunicorn_corpus import CorpusFile, corpus_of, version_of
 from live_server import Gunicorn
+from source_distributions import Unavailable, do_without, download
 from worker_comparison import (
     Address,
     Answers,
@@ -183,15 +183,8 @@ def corpus(gunicorn: Gunicorn, pytestconfig: pytest.Config) -> list[CorpusFile]:
     assert pytestconfig.cache is not None
     try:
         return corpus_of(gunicorn, pytestconfig.cache.mkdir("gunicorn-corpus"))
-    except CorpusUnavailable as error:
+    except Unavailable as error:
         do_without(error)
-
-
-def do_without(error: CorpusUnavailable) -> NoReturn:
-    """Skip, since the machine may have no network; where nobody would see that, fail."""
-    if os.environ.get("CI"):
-        pytest.fail(str(error))
-    pytest.skip(str(error))
 
 
 @dataclass(frozen=True)
@@ -339,8 +332,8 @@ def test_pip_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The reason is pip's, and no part of a file is left."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(CorpusUnavailable, match=r"gunicorn 25\.0\.0: .*No matching distribution"):
-        download("25.0.0", tmp_path / "gunicorn-25.0.0.tar.gz")
+    with pytest.raises(Unavailable, match=r"gunicorn 25\.0\.0: .*No matching distribution"):
+        download("gunicorn", "25.0.0", tmp_path / "gunicorn-25.0.0.tar.gz")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -351,4 +344,4 @@ def test_corpora_that_are_not_there(
     """Skipped on a machine of one's own, a failure where it would go unseen."""
     monkeypatch.setenv("CI", ci)
     with pytest.raises(outcome.Exception, match="no network"):
-        do_without(CorpusUnavailable("no network"))
+        do_without(Unavailable("no network"))
