@@ -1,0 +1,93 @@
+"""For Django: files of forms in Spools, and an answer to bodies that are not what they should be.
+
+    FILE_UPLOAD_HANDLERS = ["cooperative_upload.django_ext.SpoolUploadHandler"]
+    MIDDLEWARE = ["cooperative_upload.django_ext.AnswerUploadErrors", ...]
+
+Django reads the body by itself, which is cooperative under our worker or in the wrapper around
+get_wsgi_application(). Its own handler for large files writes them in the greenlet, though, and
+it answers a body that breaks off with a 500.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+from django.http import HttpResponse
+
+from .errors import RequestError
+from .settings import UploadSettings
+from .spool import Spool
+
+
+class SpooledFile(UploadedFile):  # type: ignore[misc]  # Django has no type hints
+    """A file of a form in a Spool. It has no name on disk, and so no temporary_file_path().
+
+    Django's storages copy it in pieces of 64 KiB; save_to() gives it a name where it can.
+    """
+
+    def save_to(self, path: str | os.PathLike[str]) -> None:
+        """Make it the file `path`, whole or not at all, and without blocking the others."""
+        self.file.seek(0)
+        self.file.save_to(path)
+
+
+class SpoolUploadHandler(FileUploadHandler):  # type: ignore[misc]
+    """Writes each file of a form to a Spool, whose settings come from the environment."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        """The next file of the form begins."""
+        super().new_file(*args, **kwargs)
+        self._spool = Spool(_settings())
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        """Some of it. Returns None: no other handler needs it."""
+        self._spool.write(raw_data)
+
+    def file_complete(self, file_size: int) -> SpooledFile:
+        """It has ended."""
+        self._spool.seek(0)
+        return SpooledFile(
+            self._spool,
+            self.file_name,
+            self.content_type,
+            file_size,
+            self.charset,
+            self.content_type_extra,
+        )
+
+    def upload_interrupted(self) -> None:
+        """The form broke off, within this file or between two."""
+        if hasattr(self, "_spool"):
+            self._spool.close()
+
+
+class AnswerUploadErrors:
+    """A middleware that answers an upload's error with its status and text."""
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        return self._get_response(request)
+
+    def process_exception(self, request: Any, exception: BaseException) -> HttpResponse | None:
+        """Called by Django; None leaves the exception to others."""
+        # Django wraps what a read of the body raises (UnreadablePostError).
+        for error in (exception, exception.__cause__):
+            if isinstance(error, RequestError):
+                answer = HttpResponse(error.description, "text/plain", error.code)
+                for name, value in error.get_headers():
+                    if name == "Retry-After":
+                        answer[name] = value
+                return answer
+        return None
+
+
+@functools.cache
+def _settings() -> UploadSettings:
+    return UploadSettings.from_environment(os.environ, {})
