@@ -175,6 +175,11 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--idle-seconds", type=float, help="of the idle server (default: 3)")
     group.add_argument("--body", choices=bodies.KINDS)
     group.add_argument(
+        "--store",
+        action="store_true",
+        help="have each raw body stored as a file, instead of counted (with --body raw, chunked)",
+    )
+    group.add_argument(
         "--speed",
         dest="speeds",
         type=_list(str),

@@ -21,7 +21,7 @@ from loadtest.errors import LoadTestError, UsageError
 from loadtest.interrupts import held
 from loadtest.nginx import nginx_command
 from loadtest.processes import ServerProcess, claim_port, get_status
-from loadtest.servers import ROOT, Launch, Server, find_server
+from loadtest.servers import ROOT, STORING, WSGI, Launch, Server, find_server
 from loadtest.settings import Settings
 
 HOST = "127.0.0.1"
@@ -88,6 +88,7 @@ class Deployer:
             self._settings.workers,
             None if proxy else certificate,
             http2=self._settings.http2 and not proxy,
+            application=STORING if self._settings.store else WSGI,
         )
         tls = certificate is not None
         address = Address(
@@ -127,6 +128,9 @@ class Deployer:
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
+        # Of the server that stores: not slowed by the disk, as little as the peers are.
+        environment["UPLOAD_ROOT"] = str(self._scratch / "uploads")
+        environment["UPLOAD_FSYNC"] = "0"
         if self._settings.loop:
             environment["GEVENT_LOOP"] = self._settings.loop
         return environment

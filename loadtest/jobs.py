@@ -9,7 +9,7 @@ from loadtest.connection import Address
 from loadtest.probes import ProbeJob
 from loadtest.refused import RefusedJob
 from loadtest.settings import CONNECTIONS, Settings
-from loadtest.uploads import UploadJob
+from loadtest.uploads import CLIENT, UploadJob
 
 WARM_UP_REFUSAL = 64 * 1024  # bytes, which any server takes: as much as one read
 
@@ -31,7 +31,8 @@ def upload_job(settings: Settings, address: Address, clients: int, total: int) -
     """`clients` that upload `total` bytes of content together."""
     size = plan.make_size(settings, clients, total)
     is_form = settings.body.startswith("form")
-    target = settings.upload_path or ("/upload" if is_form else "/raw")
+    default = "/upload" if is_form else f"/stored/{CLIENT}" if settings.store else "/raw"
+    target = settings.upload_path or default
     return UploadJob(
         address=address,
         method="POST" if is_form else "PUT",

@@ -21,6 +21,7 @@ from loadtest.errors import UsageError
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = Path(__file__).resolve().parent / "peers"
 WSGI = "examples.demo:app"
+STORING = "examples.upload_server:app"
 THREADS = "40"  # of servers that answer each request in a thread: more than the usual 32 uploads
 
 
@@ -33,6 +34,7 @@ class Launch:
     workers: int
     certificate: Certificate | None = None
     http2: bool = False
+    application: str = WSGI
 
     @property
     def bind(self) -> str:
@@ -66,7 +68,7 @@ def _gunicorn(worker: str, *extra: str) -> Command:
             line += ["--certfile", launch.certificate.chain, "--keyfile", launch.certificate.key]
         if launch.http2:
             line += ["--http-protocols", "h2,h1"]
-        return [*line, WSGI]
+        return [*line, launch.application]
 
     return command
 
@@ -83,13 +85,13 @@ def _aiohttp(launch: Launch) -> list[str]:
 def _granian(launch: Launch) -> list[str]:
     line = [sys.executable, "-m", "granian", "--interface", "wsgi", "--blocking-threads", THREADS]
     line += ["--working-dir", str(ROOT), "--host", launch.host, "--port", str(launch.port)]
-    return [*line, WSGI]
+    return [*line, launch.application]
 
 
 def _waitress(launch: Launch) -> list[str]:
     # Its limit of 1 GiB on a body would refuse what the others receive.
     line = [sys.executable, "-m", "waitress", "--max-request-body-size", str(1 << 40)]
-    return [*line, "--threads", THREADS, "--listen", launch.bind, WSGI]
+    return [*line, "--threads", THREADS, "--listen", launch.bind, launch.application]
 
 
 CATALOGUE = {

@@ -80,6 +80,8 @@ class Settings:
     insecure: bool = False
     # None: /upload for a form, /raw for a bare body, /refuse to be refused.
     upload_path: str | None = None
+    # Whether the servers store each raw body as a file, instead of counting its bytes.
+    store: bool = False
     # Pairs of turns of the tax scenario, which then takes the place of the uploads.
     tax: int = 0
     # Clients at once that are refused, which then take the place of the uploads, and their kinds,
@@ -126,6 +128,14 @@ class Settings:
             (
                 max(self.refusals, self.stalled) <= MAX_CLIENTS,
                 f"More than {MAX_CLIENTS} clients at once are too many.",
+            ),
+            (
+                not self.store or "uvicorn" not in self.servers,
+                "The application of uvicorn stores nothing: leave it out with --store.",
+            ),
+            (
+                not self.store or self.body in ("raw", "chunked"),
+                "What is stored is a bare body: --body raw or chunked.",
             ),
             (self.body in KINDS, f"The kind of body is one of {', '.join(KINDS)}."),
             (0 < self.rate <= MAX_RATE, f"The rate is more than 0 and at most {MAX_RATE:.0f}."),

@@ -24,6 +24,7 @@ from loadtest.protocols import Exchange, Session, make_session
 
 REPORT_SECONDS = 0.1
 STOPPED = "ended when told to"  # the outcome of what was open then
+CLIENT = "{client}"  # in a target: the number of the client, so that each stores its own file
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,8 @@ class _Fleet:
     def _client(self, index: int, bodies: dict[str, Body]) -> _Client:
         job = self._job
         speed = job.speeds[index % len(job.speeds)]
-        request = Request(
-            job.method, job.target, job.address.authority, job.headers, bodies[speed]
-        )
+        target = job.target.replace(CLIENT, str(index))
+        request = Request(job.method, target, job.address.authority, job.headers, bodies[speed])
         # A slow client has its hands full with one small body.
         return _Client(index, speed, request, job.requests if speed == "full" else 1)
 

@@ -72,6 +72,15 @@ def test_every_kind_of_body_arrives_whole(body: str, scratch: Path) -> None:
     assert outcome.status == 0, outcome.out + outcome.err
 
 
+@pytest.mark.parametrize("body", ["raw", "chunked"])
+@pytest.mark.parametrize("servers", ["cooperative,gevent", "aiohttp"])
+def test_what_is_stored_arrives_whole(servers: str, body: str, scratch: Path) -> None:
+    """Each client's body in a file of its own, by the digest that the server makes of it."""
+    outcome = load_test("--store", "--servers", servers, "--uploads", "3", "--body", body,
+                        "--sha256", *SMALL, "--assert", "errors=0", scratch=scratch)  # fmt: skip
+    assert outcome.status == 0, outcome.out + outcome.err
+
+
 @pytest.mark.parametrize("server", ["gthread", "sync", "mine=cooperative_upload.Worker"])
 def test_other_servers_are_measured_the_same_way(server: str, scratch: Path) -> None:
     outcome = load_test("--servers", server, "--uploads", "2", *SMALL, scratch=scratch)
