@@ -174,7 +174,7 @@ def test_streamed_bodies(served: Served, tmp_path: Path) -> None:
             target.unlink()
     with served.server.connect() as connection:
         found = connection.post(
-            f"/parts?to={tmp_path}", chunked(pieces_of(FORM, 70_000)), CHUNKED_FORM
+            f"/stream-parts?to={tmp_path}", chunked(pieces_of(FORM, 70_000)), CHUNKED_FORM
         ).json()
     described = [(part.name, data_description(part.content)) for part in PARTS]
     assert found == [[name, data["size"], data["sha256"]] for name, data in described]

@@ -70,7 +70,7 @@ def make_application() -> Flask:
         received = receive(request, request.args["to"], digests=["sha-256"], fsync=False)
         return {"size": received.size, "sha256": received.digests["sha-256"].hex()}
 
-    @flask.post("/parts")
+    @flask.post("/stream-parts")
     def receive_parts() -> list[Any]:
         directory = Path(request.args["to"])
         stored = []
