@@ -114,16 +114,20 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         if exchange is None:
             super().handle_request(listener_name, req, sock, addr)
             return
-        closing = False
         try:
             with exchange.running(), self._being_busy():
                 super().handle_request(listener_name, req, sock, addr)
+            closing = False
         except StopIteration:  # gunicorn's way to say so
             closing = True
-        finally:
+        except BaseException:  # whose answer, if there is one, must not wait for a client
+            exchange.report(self.log)
+            raise
+        try:
             # A client whose connection closes is not waited for, but may have sent everything.
             if not closing or exchange.body.to_be_sent == 0:
                 exchange.drain()
+        finally:
             exchange.report(self.log)
         if closing or exchange.should_close() or exchange.killed:
             self._linger(sock, exchange)

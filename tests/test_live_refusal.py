@@ -268,6 +268,13 @@ def test_answer_in_the_middle_of_a_body(
         assert text in answer.text
 
 
+def test_answer_to_a_fault_waits_for_no_body(server: LiveServer) -> None:
+    """Also if little of it is to come; a client that waits for the answer would wait with it."""
+    with server.connect() as connection:
+        connection.send(head("POST", "/plain?method=none", {"Content-Length": "1000"}))
+        assert connection.response().status == 500
+
+
 @pytest.mark.parametrize(
     ("bad", "status", "text"),
     [
