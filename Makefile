@@ -25,8 +25,9 @@ help:
 	@echo "make lint       ruff and mypy alone"
 	@echo "make clean      remove what these made"
 
+# Three files at once: more would need more cores than the smallest machine for tests has.
 test: lint .venv-oldest/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # The limit of one test is that of its worst case: a failure, which is made smaller before it is
 # shown.

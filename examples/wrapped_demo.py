@@ -1,6 +1,6 @@
 """The demo for servers that are not ours: the same application in the wrapper.
 
-    gunicorn -k gevent examples.wrapped_demo:app
+gunicorn -k gevent examples.wrapped_demo:app
 """
 
 from __future__ import annotations

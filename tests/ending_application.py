@@ -12,6 +12,7 @@ import contextlib
 import functools
 import gc
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -26,7 +27,7 @@ from applications import (
 )
 from flask import Flask, abort, request
 
-from cooperative_upload import BodyError, upload_statistics
+from cooperative_upload import BodyError, receive, upload_statistics
 from cooperative_upload.errors import BodyTooLarge
 
 if "WITHOUT_GARBAGE_COLLECTION" in os.environ:
@@ -83,6 +84,11 @@ def make_application() -> Flask:
     def refuse() -> str:
         request.stream.read(int(request.args.get("after", 0)))
         abort(int(request.args["status"]), "Refused, for a reason.")
+
+    @flask.post("/receive")
+    def store() -> str:
+        receive(request, os.path.join(tempfile.gettempdir(), "received"))
+        return "stored"
 
     @flask.post("/raise-at-once")
     def raise_at_once() -> str:

@@ -116,6 +116,12 @@ EXAMPLES = {
         r"INFO\] Upload malformed: POST /data from 127.0.0.1, 1,000,000 bytes in .* s\. "
         r".* malformed after 1,000,000 bytes",
     ),
+    "corrupt": Example(
+        sends(request("POST", "/receive", BODY, {"Content-Digest": f"sha-256=:{'A' * 43}=:"})),
+        400,
+        r"INFO\] Upload corrupt: POST /receive from 127.0.0.1, 1,000,000 of 1,000,000 bytes in .* "
+        r"The request body is not what was announced: its sha-256 digest is ",
+    ),
     "timed_out": Example(
         sends(announced("/data?secret=1") + BODY[:-1]),
         408,

@@ -394,7 +394,8 @@ def greenlets_of(owner: Any) -> list[Any]:
     return [
         each
         for each in gc.get_objects()
-        if isinstance(each, gevent.Greenlet)
+        # Not isinstance(), which asks Django's lazy settings for a class that they don't know yet.
+        if issubclass(type(each), gevent.Greenlet)
         and not each.ready()
         and getattr(vars(each).get("_run"), "__self__", None) is owner
     ]
