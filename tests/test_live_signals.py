@@ -17,6 +17,8 @@ def refuses_connections(server: LiveServer) -> bool:
         Connection(server.connect_socket()).sock.close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # it stopped listening while this one was in its queue: ask once more
     return False
 
 
