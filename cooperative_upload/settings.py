@@ -190,9 +190,9 @@ class UploadSettings:
     )
     patch_werkzeug: bool = _setting(
         True,
-        "Whether the worker replaces werkzeug's default stream factory and FileStorage.save in "
-        "its own process, so that an application that knows nothing of this package gets the "
-        "cooperative spool.",
+        "Whether the worker, or the middleware, replaces werkzeug's default stream factory and "
+        "FileStorage.save in its own process, so that an application that knows nothing of this "
+        "package gets the cooperative spool.",
     )
     fast_multipart: bool = _setting(
         True,
