@@ -5,6 +5,11 @@ its bytes four times and searches them once; BlockMultipartDecoder searches them
 the block itself on. Whatever else arrives (headers, boundaries, the end) goes through werkzeug's
 own code, so that every event, every error and every retained byte is the same: tests compare the
 two over arbitrary bodies. The search that is left is about a tenth of an upload's time.
+
+One thing is mended on the way. werkzeug retains what may be the beginning of a delimiter, but not
+all of one that is there except for the last dash of its closing "--": with a block that ends
+right there (one size of a file in 65,536) it adds a carriage return to the file. Here that is
+retained too, so what an application gets does not depend on where blocks end.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ class BlockMultipartDecoder(MultipartDecoder):
     ) -> None:
         super().__init__(boundary, max_form_memory_size, max_parts=max_parts)
         self._delimiter = b"--" + boundary
-        self._longest_partial = len(b"\r\n" + self._delimiter)
+        self._longest_partial = len(b"\r\n" + self._delimiter + b"-")
         self._block = b""  # received inside of a part, and not yet looked at
 
     def receive_data(self, data: bytes | None) -> None:
@@ -48,7 +53,7 @@ class BlockMultipartDecoder(MultipartDecoder):
         if self._delimiter in block:
             self.buffer += block
             return super().next_event()
-        end = self._end_of_data(block)
+        end = self._last_partial_boundary_index(block)
         self.buffer += block[end:]
         if end == 0:
             return NEED_DATA
@@ -57,11 +62,11 @@ class BlockMultipartDecoder(MultipartDecoder):
     def _is_too_much(self, size: int) -> bool:
         return self.max_form_memory_size is not None and size > self.max_form_memory_size
 
-    def _end_of_data(self, block: bytes) -> int:
-        """Where a delimiter may begin whose rest has not come yet; the block's end if nowhere."""
-        first = max(0, len(block) - self._longest_partial)
-        line_feed, carriage_return = block.rfind(b"\n", first), block.rfind(b"\r", first)
-        return min(end if end >= 0 else len(block) for end in (line_feed, carriage_return))
+    def _last_partial_boundary_index(self, data: bytes | bytearray) -> int:
+        """Where a delimiter may begin whose rest has not come yet; the end if nowhere."""
+        first = max(0, len(data) - self._longest_partial)
+        line_feed, carriage_return = data.rfind(b"\n", first), data.rfind(b"\r", first)
+        return min(end if end >= 0 else len(data) for end in (line_feed, carriage_return))
 
 
 def is_supported() -> bool:
@@ -69,5 +74,5 @@ def is_supported() -> bool:
 
     3.1.4 changed which bytes at the end of a block are retained; 3.2 may do so again.
     """
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version("werkzeug"))[:3])
-    return (3, 1, 4) <= numbers < (3, 2)
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version("werkzeug"))[:2])
+    return numbers < (3, 2)
