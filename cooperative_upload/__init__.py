@@ -17,6 +17,8 @@ UploadError            base of all that can go wrong, by who is at fault:
                        the server
     SettingsError      the operator
 upload_statistics      how the bodies of this process ended, in numbers
+overview               the same of all workers, with the uploads in progress and the loops' lag
+share_statistics       has the workers of another server count together, too
 current_scheduler      the turns of the current hub, and their statistics()
 """
 
@@ -41,7 +43,8 @@ from .errors import (
     WorkerEnding,
 )
 from .middleware import CooperativeUploadMiddleware
-from .monitor import upload_statistics
+from .monitor import share_statistics, upload_statistics
+from .overview import overview
 from .safe_path import path_below
 from .scheduler import SchedulerStatistics, current_scheduler
 from .settings import UploadSettings
@@ -74,8 +77,10 @@ __all__ = [
     "Worker",
     "WorkerEnding",
     "current_scheduler",
+    "overview",
     "path_below",
     "receive",
+    "share_statistics",
     "stream_parts",
     "upload_statistics",
 ]

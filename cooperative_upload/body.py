@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from .blocks import BLOCK_BYTES, BlockReader
+from .board import State, UploadRecord
 from .errors import (
     STOPPED,
     BodyError,
@@ -167,6 +168,7 @@ class CooperativeInput(BlockReader):
         self._sock = sock
         self._most_bytes = most_bytes
         self._before_receiving = before_receiving
+        self._record = UploadRecord()
         self._rate = _minimum_rate(self._settings)
         self._too_slow: float | None = None  # the rate of a window that was
         self._takes_turns = (
@@ -220,6 +222,10 @@ class CooperativeInput(BlockReader):
         """
         return self._error is not None
 
+    def tell(self, record: UploadRecord) -> None:
+        """Write there from now on how far it is."""
+        self._record = record
+
     def rejected(self, error: E) -> E:
         """Note what its reader found wrong with a body that came whole; returns the error."""
         self.rejected_for = error
@@ -253,6 +259,7 @@ class CooperativeInput(BlockReader):
             if not block and self._content_length is not None:
                 raise IncompleteBody(self._received, self._content_length)
             self._received += len(block)
+            self._record.received = self._received
             self._check_limits()
         except BodyError as error:
             self._error = error
@@ -264,7 +271,9 @@ class CooperativeInput(BlockReader):
         except BaseException as error:
             self._lose_bytes(f"a read was broken off ({type(error).__name__})")
             raise
-        self._ended = not block or self._received == self._content_length
+        if not block or self._received == self._content_length:
+            self._ended = True
+            self._record.arrived = time.monotonic()
         return block
 
     def _check_limits(self) -> None:
@@ -277,16 +286,18 @@ class CooperativeInput(BlockReader):
 
     def _receive_in_turn(self, receive: Callable[[int], bytes], size: int) -> bytes:
         scheduler = self._scheduler()
-        if scheduler is None:
-            return self._receive_from_client(receive, size)
-        if self._received_at_once:
+        if scheduler is not None and self._received_at_once:
             scheduler.checkpoint()
-        had_turn = scheduler.has_turn
+        had_turn = scheduler is not None and scheduler.has_turn
+        began = time.monotonic()
         block = self._receive_from_client(receive, size)
+        if scheduler is not None and scheduler.has_turn:
+            self._received_at_once = True
+            return block
         # Who had to wait has let the others run, and needs no turn to receive once more: a slow
         # client's body takes one turn for each read instead of one for each packet.
-        waited = had_turn and not scheduler.has_turn
-        self._received_at_once = not waited
+        self._received_at_once = not had_turn
+        self._record.waited_for_client += time.monotonic() - began
         return block
 
     def _receive_from_client(self, receive: Callable[[int], bytes], size: int) -> bytes:
@@ -305,16 +316,24 @@ class CooperativeInput(BlockReader):
     def _receive_in_time(self, receive: Callable[[int], bytes], size: int) -> bytes:
         seconds = self._settings.body_timeout_seconds
         if self._sock is None or not seconds:
-            return receive(size)
+            return self._receive_as_told(receive, size)
         self._sock.settimeout(seconds)
         try:
-            return receive(size)
+            return self._receive_as_told(receive, size)
         except TimeoutError as error:
             if error.errno is not None:  # ETIMEDOUT: the network gave up, and not this server
                 raise
             raise BodyTimeout(self._received, self._content_length, seconds) from None
         finally:
             self._sock.settimeout(None)  # a response may take longer
+
+    def _receive_as_told(self, receive: Callable[[int], bytes], size: int) -> bytes:
+        """Receive; whoever looks meanwhile is told that the client is waited for."""
+        self._record.state = State.WAITING_FOR_THE_CLIENT
+        try:
+            return receive(size)
+        finally:
+            self._record.state = State.READING
 
     def _scheduler(self) -> Scheduler | None:
         return current_scheduler(self._settings) if self._takes_turns else None

@@ -11,7 +11,6 @@ The response is gunicorn's; it is written by the application that is wrapped by 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -19,44 +18,41 @@ from typing import Any
 import gevent
 from gevent import GreenletExit
 
+from .access_log import add_atoms
 from .admission import Admission
 from .answer import answered
 from .blocks import BLOCK_BYTES
+from .board import State
 from .body import CooperativeInput
-from .errors import BodyError, RequestError, StorageError, WorkerEnding, progress
-from .monitor import count
+from .ending import ending_of, report
+from .errors import BodyError, RequestError, StorageError, WorkerEnding
+from .monitor import Upload, spending
 from .settings import UploadSettings
 from .spool import spools_closed_at_the_end
 
 _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-
-# Endings that need no line in the log.
-_ENDED_WELL = frozenset({"complete", "drained"})
-
-_LONGEST_PATH = 200  # characters of a path in the log
 
 
 class Exchange:
     """What one request with a body needs beside the body itself.
 
     body: its wsgi.input.
-    request: gunicorn's; of it method, path and should_close are used.
-    client: the address that gunicorn has for it.
+    upload: as which it is told to others.
+    request: gunicorn's; of it should_close is used.
     """
 
     def __init__(
         self,
         body: CooperativeInput,
+        upload: Upload,
         request: Any,
-        client: Any,
         settings: UploadSettings,
         admission: Admission,
     ) -> None:
         self.body = body
         self.killed = False
-        self._began = time.monotonic()
-        self._request = request
-        self._client = client[0] if isinstance(client, tuple) else "a Unix socket"
+        self._upload = upload
+        body.tell(upload.record)
         self._settings = settings
         self._admission = admission
         self._places = contextlib.ExitStack()
@@ -110,7 +106,7 @@ class Exchange:
         """While the application runs and its response is written."""
         token = _current.set(self)
         try:
-            with spools_closed_at_the_end() as spools, self._places:
+            with self._upload.running(), spools_closed_at_the_end() as spools, self._places:
                 try:
                     yield
                 finally:
@@ -122,7 +118,8 @@ class Exchange:
         """Throw away what is left of a body that the application did not read to its end."""
         if self.leaves_too_much or not self.body.to_come:
             return
-        with contextlib.suppress(BodyError, gevent.Timeout):
+        self._upload.record.draining = 1
+        with self._upload.running(), contextlib.suppress(BodyError, gevent.Timeout):
             with gevent.Timeout(self._settings.lingering_seconds):
                 while self.body.read(BLOCK_BYTES):
                     pass
@@ -133,21 +130,8 @@ class Exchange:
         ending, why = self._ending()
         for error in (self._answer, self.body.error):
             _let_go(error)
-        count(ending)
-        count("bytes", self.body.received)
-        if ending in _ENDED_WELL:
-            return
-        write = log.error if ending == StorageError.ending else log.info
-        write(
-            "Upload %s: %s %s from %s, %s in %.3f s. %s",
-            ending.replace("_", " "),
-            self._request.method,
-            ascii(self._request.path)[1:-1][:_LONGEST_PATH],
-            self._client,
-            progress(self.body.received, self.body.content_length),
-            time.monotonic() - self._began,
-            why,
-        )
+        status = getattr(self._response, "status_code", None) or 0
+        report(self._upload, self.body, ending, why, status, log)
 
     def answer(
         self,
@@ -157,10 +141,12 @@ class Exchange:
     ) -> Iterable[bytes]:
         """The application's response, or that of what went wrong before it had begun one."""
         self._response = start_response.__self__  # type: ignore[attr-defined]
-        self._client = environ.get("REMOTE_ADDR") or self._client
+        if environ.get("REMOTE_ADDR"):  # not the socket's own where a proxy tells it
+            self._upload.client_is(environ["REMOTE_ADDR"])
+        add_atoms(environ, self._upload)
 
         def admitted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            self._admit()
+            self._admit(environ)
             return application(environ, start_response)
 
         return answered(admitted, environ, start_response, self._answer_for)
@@ -173,30 +159,24 @@ class Exchange:
         self._answer = error if isinstance(error, RequestError) else WorkerEnding()
         return self._answer
 
-    def _admit(self) -> None:
+    def _admit(self, environ: dict[str, Any]) -> None:
         """Raise what the request is refused with before the application sees it."""
         if self.body.error is not None:
             raise self.body.error
         if not self.body.takes_turns:
             return
-        self._places.enter_context(self._admission.upload_from(self._client))
+        client = environ.get("REMOTE_ADDR", "")
+        with spending(State.WAITING_FOR_A_PLACE, "waited_for_turns"):
+            self._places.enter_context(self._admission.upload_from(client))
         # What the application does before its first read is part of the upload too: a hundred
         # uploads that begin at once would otherwise do it all in one round of the loop.
         self.body.checkpoint()
 
     def _ending(self) -> tuple[str, str]:
-        """How the body ended, by the names of monitor.ENDINGS, and why."""
-        error = self._storage_error or self.body.error or self.body.rejected_for or self._answer
         if self.killed:
             return "killed", "The worker was told to end and could not wait any longer."
-        if error is not None:
-            in_full = isinstance(error, StorageError)  # with what the client is not told
-            return error.ending, str(error) if in_full else error.description or ""
-        if self._drained:
-            return "drained", ""
-        if self.body.to_come == 0:
-            return "complete", ""
-        return "unread", "The application answered without reading the rest."
+        ending, why = ending_of(self.body, self._storage_error, self._answer)
+        return ("drained", "") if self._drained and ending == "complete" else (ending, why)
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -14,22 +14,30 @@ as it is. That is decided for each request, and never creates a hub.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gevent import GreenletExit
 from werkzeug.wsgi import ClosingIterator
 
 from . import werkzeug_patch
+from .access_log import add_atoms
 from .admission import Admission
 from .answer import answered, is_file_wrapper
+from .board import State
 from .body import CooperativeInput
+from .ending import ending_of, report
 from .errors import RequestError
+from .monitor import Upload, spending
 from .scheduler import current_hub
 from .settings import UploadSettings
-from .spool import spools_closed_at_the_end
+from .spool import RequestSpools, spools_closed_at_the_end
+from .upload_id import chosen_id
 from .wsgi_input import cooperative_input
+
+_log = logging.getLogger("cooperative_upload")
 
 
 class CooperativeUploadMiddleware:
@@ -57,9 +65,10 @@ class CooperativeUploadMiddleware:
             return response
         environ["wsgi.input"] = body
         environ["wsgi.input_terminated"] = True
+        request = _Request(self._application, environ, body, self._places)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(spools_closed_at_the_end())
-            response = self._respond(environ, start_response, body, stack)
+            stack.enter_context(request.running())
+            response = request.respond(start_response)
             if is_file_wrapper(response, environ):
                 return response
             closing: Iterable[bytes] = ClosingIterator(response, stack.pop_all().close)
@@ -73,39 +82,84 @@ class CooperativeUploadMiddleware:
         body = cooperative_input(environ, self.settings)
         return None if body.content_length == 0 else body
 
-    def _respond(
-        self,
-        environ: dict[str, Any],
-        start_response: Callable[..., Any],
-        body: CooperativeInput,
-        stack: contextlib.ExitStack,
-    ) -> Iterable[bytes]:
-        begun = False
-
-        def starting(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
-            nonlocal begun
-            begun = True
-            if body.failed:
-                headers = [*headers, ("Connection", "close")]
-            return start_response(status, headers, *args)
-
-        def answer_for(error: RequestError | GreenletExit) -> RequestError:
-            if begun or isinstance(error, GreenletExit):
-                raise error
-            return error
-
-        def admitted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            if body.error is not None:
-                raise body.error
-            if body.takes_turns:
-                stack.enter_context(self._places().upload_from(environ.get("REMOTE_ADDR", "")))
-                body.checkpoint()
-            return self._application(environ, start_response)
-
-        return answered(admitted, environ, starting, answer_for)
-
     def _places(self) -> Admission:
         # Made by the first upload: a semaphore of gevent's would make a hub where there is none.
         if self._admission is None:
             self._admission = Admission(self.settings)
         return self._admission
+
+
+class _Request:
+    """One request with a body."""
+
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        environ: dict[str, Any],
+        body: CooperativeInput,
+        places: Callable[[], Admission],
+    ) -> None:
+        self._application = application
+        self._environ = environ
+        self._body = body
+        self._admission = places
+        self._places = contextlib.ExitStack()
+        self._upload = _upload(environ, body)
+        self._status = 0
+        self._answer: RequestError | None = None
+        body.tell(self._upload.record)
+        add_atoms(environ, self._upload)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """While the application runs and its response is written."""
+        spools = RequestSpools()
+        killed = False
+        try:
+            with self._upload.running(), spools_closed_at_the_end() as spools, self._places:
+                yield
+        except GreenletExit:
+            killed = True
+            raise
+        finally:
+            ending, why = ending_of(self._body, spools.error, self._answer)
+            if killed:
+                ending, why = "killed", "The server ended the request."
+            report(self._upload, self._body, ending, why, self._status, _log)
+
+    def respond(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The application's response, or that of what went wrong before it had begun one."""
+
+        def starting(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
+            self._status = int(status[:3])
+            if self._body.failed:
+                headers = [*headers, ("Connection", "close")]
+            return start_response(status, headers, *args)
+
+        return answered(self._admitted, self._environ, starting, self._answer_for)
+
+    def _answer_for(self, error: RequestError | GreenletExit) -> RequestError:
+        if self._status or isinstance(error, GreenletExit):
+            raise error
+        self._answer = error
+        return error
+
+    def _admitted(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        if self._body.error is not None:
+            raise self._body.error
+        if self._body.takes_turns:
+            client = environ.get("REMOTE_ADDR", "")
+            with spending(State.WAITING_FOR_A_PLACE, "waited_for_turns"):
+                self._places.enter_context(self._admission().upload_from(client))
+            self._body.checkpoint()
+        return self._application(environ, start_response)
+
+
+def _upload(environ: dict[str, Any], body: CooperativeInput) -> Upload:
+    return Upload(
+        environ.get("REQUEST_METHOD", ""),
+        environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace"),
+        environ.get("REMOTE_ADDR", ""),
+        body.content_length,
+        chosen_id(environ.get("HTTP_X_PROGRESS_ID", ""), environ.get("QUERY_STRING", "")),
+    )

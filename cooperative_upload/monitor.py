@@ -1,48 +1,245 @@
-"""Counters of one process: how its request bodies ended, and what was done about connections.
+"""What this process tells of its uploads: how many there are, how far they are, how they ended.
 
-Those above report here with count(); this module asks nobody. There is one count for each body:
-that of its ending. All numbers start at 0 with the process.
+Those above report here; this module asks nobody. It writes to the process's sheet of the board,
+always, and cheaply: two or three numbers for each block of a body. There is one count for each
+body, that of its ending.
+
+Who reads it: upload_statistics() for this process, overview.py for all that share its board.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
-# How a body can end. All but the first two are errors' `ending`s, or are named here alone.
-ENDINGS = {
-    "complete": "read to its end by the application",
-    "drained": "left unread, small enough to be thrown away; the connection went on",
-    "unread": "left unread, more than drain_bytes of it or nobody knows how much",
-    "incomplete": "the client went away, or a read was broken off",
-    "malformed": "its chunks break the protocol",
-    "corrupt": "its digest is not the one that the client announced",
-    "timed_out": "nothing came for body_timeout_seconds",
-    "too_slow": "less than min_rate_bytes a second came",
-    "too_large": "more than max_body_bytes, or another limit on size",
-    "turned_away": "more than max_uploads, or max_uploads_per_client",
-    "not_stored": "disk full or broken",
-    "killed": "the worker could not wait any longer",
-}
+from gevent import getcurrent
 
-# What else is counted.
-EVENTS = {
-    "bytes": "bytes of bodies that were received, thrown away ones included",
-    "lingering": "connections that linger now",
-    "lingered": "connections that lingered",
-    "lingered_bytes": "bytes that those threw away",
-    "lingering_cut": "those that ended because time was up, or another needed the place",
-    "handshake_failed": "TLS handshakes that failed or took too long",
-    "headers_timed_out": "new connections without a request for header_timeout_seconds",
-}
+from .board import (
+    CLIENT_BYTES,
+    DURATION_BOUNDS,
+    METHOD_BYTES,
+    NUMBERS,
+    PATH_BYTES,
+    RECORDS,
+    Board,
+    Sheet,
+    State,
+    UploadRecord,
+    end,
+)
+from .upload_id import key_of
 
-_counts: Counter[str] = Counter()
+# Seconds for which an upload that has ended can still be asked about, if there are records enough.
+KEPT_SECONDS = 60.0
+
+# Sheets beyond two for each worker, which a reload needs: for workers added while it runs.
+_MORE_SHEETS = 16
+
+# The share of the last second in the rate that is told.
+_RATE_WEIGHT = 0.5
+
+
+class Upload:
+    """One request with a body, as it is told to others while it runs.
+
+    expected: bytes of the body; None where the framing does not announce them.
+    chosen_id: the id that the client asks by; empty for none.
+    """
+
+    def __init__(
+        self, method: str, path: str, client: str, expected: int | None, chosen_id: str = ""
+    ) -> None:
+        self._process = process = _this_process()
+        self._position = process.take_position()
+        self._sampled = 0  # bytes that are in the rate
+        self.method = method
+        self.path = path
+        self.record = record = process.record(self._position)
+        number, record.number = record.number + 1, 0  # nobody looks at it until it is complete
+        record.state = State.READING
+        record.draining = record.received = record.ending = record.status = 0
+        record.expected = -1 if expected is None else expected
+        record.rate = record.arrived = record.ended = 0.0
+        record.waited_for_turns = record.waited_for_client = record.waited_for_disk = 0.0
+        record.key = key_of(chosen_id)
+        self.client_is(client)
+        record.method = method.encode()[:METHOD_BYTES]
+        record.path = path.encode("utf-8", "surrogateescape")[:PATH_BYTES]
+        record.began = time.monotonic()
+        record.number = number
+        process.sheet.add("uploads")
+
+    def client_is(self, address: str) -> None:
+        """Note the client's address, where it is known better than in the beginning."""
+        self.client = address
+        self.record.client = address.encode()[:CLIENT_BYTES]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """While the current greenlet runs the request: what it waits for is on its account."""
+        greenlet = getcurrent()
+        self._process.running[greenlet] = self
+        try:
+            yield
+        finally:
+            self._process.running.pop(greenlet, None)
+
+    @property
+    def seconds_to_arrive(self) -> float:
+        """From the headers to the last byte; until now, or to the end, if that has not come."""
+        record = self.record
+        until: float = record.arrived or record.ended or time.monotonic()
+        return until - float(record.began)
+
+    def ended(self, ending: str, status: int = 0) -> None:
+        """Count how the body ended. To be called once.
+
+        ending: one of ENDINGS.
+        status: of the response; 0 if there was none.
+        """
+        record, sheet = self.record, self._process.sheet
+        record.status = status
+        end(record, ending)
+        sheet.add(ending)
+        sheet.add("bytes", record.received)
+        sheet.add("uploads", -1)
+        sheet.arrival.observe(DURATION_BOUNDS, self.seconds_to_arrive)
+        sheet.turn_wait.observe(DURATION_BOUNDS, record.waited_for_turns)
+        self._process.give_back(self._position)
+
+    def sample_rate(self, seconds: float) -> None:
+        """Note the rate of so many seconds, those since the last time."""
+        record = self.record
+        received = record.received
+        rate = (received - self._sampled) / seconds
+        record.rate += (rate - record.rate) * (_RATE_WEIGHT if self._sampled else 1)
+        self._sampled = received
+
+
+class _Process:
+    """The sheet of this process, and which of its records are free."""
+
+    def __init__(self, board: Board) -> None:
+        self.sheet: Sheet = board.claim()
+        self.numbers_before = list(self.sheet.numbers)
+        self.running: dict[Any, Upload] = {}  # by greenlet
+        used = range(self.sheet.records_used)
+        self._free = deque(sorted(used, key=lambda position: self.record(position).ended))
+
+    def record(self, position: int | None) -> UploadRecord:
+        """The record in that position; one that nobody else sees for None."""
+        if position is None:
+            return UploadRecord()
+        record: UploadRecord = self.sheet.records[position]
+        return record
+
+    def take_position(self) -> int | None:
+        """That of a record which was not used yet, or else ended longest ago; None if all run."""
+        used: int = self.sheet.records_used
+        long_ago = time.monotonic() - KEPT_SECONDS
+        if used < RECORDS and not (self._free and self.record(self._free[0]).ended < long_ago):
+            self.sheet.records_used += 1
+            return used
+        return self._free.popleft() if self._free else None
+
+    def give_back(self, position: int | None) -> None:
+        if position is not None:
+            self._free.append(position)
+
+
+_board: Board | None = None
+_board_is_shared = False
+_process: _Process | None = None
+
+
+def share_statistics(workers: int = 1) -> None:
+    """Have all processes that are forked from now on count on one board.
+
+    To be called before the server forks: in gunicorn.conf.py, for a worker class that is not
+    ours, which does so itself. Calling it once more changes nothing.
+
+    workers: how many there will be, about.
+    """
+    global _board, _board_is_shared
+    if not _board_is_shared:
+        _board = Board(2 * workers + _MORE_SHEETS)
+        _board_is_shared = True
+
+
+def current_board() -> Board:
+    """The board that this process counts on."""
+    _this_process()
+    assert _board is not None
+    return _board
+
+
+def current_sheet() -> Sheet:
+    """The sheet of this process."""
+    return _this_process().sheet
+
+
+def running_uploads() -> list[Upload]:
+    """Those of this process."""
+    return list(_this_process().running.values())
 
 
 def count(name: str, number: int = 1) -> None:
-    """Add to one of the counters."""
-    _counts[name] += number
+    """Add to one of the numbers."""
+    _this_process().sheet.add(name, number)
 
 
 def upload_statistics() -> dict[str, int]:
-    """All counters of this process, by the names in ENDINGS and EVENTS."""
-    return {name: _counts[name] for name in (*ENDINGS, *EVENTS)}
+    """What this process has counted, by the names in ENDINGS, EVENTS and GAUGES."""
+    process = _this_process()
+    pairs = zip(process.sheet.numbers, process.numbers_before, strict=True)
+    return {name: now - before for name, (now, before) in zip(NUMBERS, pairs, strict=True)}
+
+
+class spending:
+    """While the current greenlet waits for something: its upload's state, and the seconds."""
+
+    __slots__ = ("_account", "_began", "_record", "_state")
+
+    def __init__(self, state: State, account: str) -> None:
+        self._state = state
+        self._account = account
+
+    def __enter__(self) -> None:
+        upload = None if _process is None else _process.running.get(getcurrent())
+        self._record = None if upload is None else upload.record
+        if self._record is not None:
+            self._began = time.monotonic()
+            self._record.state = self._state
+
+    def __exit__(self, *exc: object) -> None:
+        record = self._record
+        if record is not None:
+            record.state = State.READING
+            spent = time.monotonic() - self._began
+            setattr(record, self._account, getattr(record, self._account) + spent)
+
+
+def _this_process() -> _Process:
+    global _board, _process
+    if _process is None:
+        if _board is None:
+            _board = Board(1)
+        _process = _Process(_board)
+    return _process
+
+
+def _begin_anew() -> None:
+    """In a forked process: the sheet is the parent's, and so is a board that is not shared."""
+    global _board, _process
+    _process = None
+    if _board is not None and _board_is_shared:
+        _board.forget()
+    else:
+        _board = None
+
+
+os.register_at_fork(after_in_child=_begin_anew)

@@ -39,6 +39,8 @@ from typing import Any
 from gevent import getcurrent
 from gevent.hub import Hub
 
+from .board import State
+from .monitor import count, spending
 from .settings import UploadSettings
 
 # Where a hub keeps its scheduler: it ends with its hub, and each thread finds its own.
@@ -140,9 +142,10 @@ class Scheduler:
             self._idle.start(self._grant)
             self._deadline.again(self._grant_by_deadline)
         try:
-            self._hub.switch()
-            while self._holder is not greenlet:  # switched to by somebody else: still in line
+            with spending(State.WAITING_FOR_ITS_TURN, "waited_for_turns"):
                 self._hub.switch()
+                while self._holder is not greenlet:  # switched to by somebody else: still in line
+                    self._hub.switch()
         except BaseException:
             self._leave_line(greenlet)
             raise
@@ -154,12 +157,14 @@ class Scheduler:
 
     def _grant_by_deadline(self) -> None:
         self._grants_by_deadline += 1
+        count("grants_by_deadline")
         self._grant()
 
     def _grant(self) -> None:
         """Run one turn. Called by the loop, so in the hub, and only while somebody waits."""
         greenlet = self._line.popleft()
         self._turns += 1
+        count("turns")
         self._holder = greenlet
         began = time.perf_counter()
         self._slice_ends = began + self._slice

@@ -29,7 +29,7 @@ from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, Parse
 from gunicorn.http2.errors import HTTP2Error
 from gunicorn.workers.ggevent import GeventWorker
 
-from . import werkzeug_patch
+from . import upload_id, werkzeug_patch
 from .admission import Admission
 from .body import CooperativeInput, PieceSource, SocketSource, StreamSource
 from .deadline import ConnectionDeadline, closed_after, limit_handshakes
@@ -37,8 +37,9 @@ from .errors import MalformedBody, SettingsError
 from .exchange import Exchange, answering_for
 from .limits import most_bytes
 from .lingering import Lingering
-from .monitor import count
+from .monitor import Upload, count, share_statistics
 from .settings import UploadSettings, setting_names
+from .upload_id import chosen_id
 
 # What gunicorn's chunk decoder raises for a body that breaks the coding. The last two are
 # ParseExceptions only in later versions; in 25.0 they are OSErrors, as its NoMoreData is.
@@ -70,6 +71,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             cls.upload_settings(cfg).check_spool_directory()
         except SettingsError as error:
             raise RuntimeError(str(error)) from None
+        share_statistics(cfg.workers)
 
     @classmethod
     def upload_settings(cls, cfg: Any) -> UploadSettings:
@@ -148,9 +150,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             source,
             req.content_length,
             self._upload_settings,
-            most_bytes=most_bytes(self._upload_settings, _content_type(req)),
+            most_bytes=most_bytes(self._upload_settings, _header(req, "CONTENT-TYPE")),
         )
-        exchange = Exchange(req.body, req, addr, self._upload_settings, self._admission)
+        upload = _upload(req, addr, req.content_length)
+        exchange = Exchange(req.body, upload, req, self._upload_settings, self._admission)
         try:
             with exchange.running(), self._being_busy():
                 super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
@@ -221,10 +224,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             length,
             settings,
             sock=sock,
-            most_bytes=most_bytes(settings, _content_type(req)),
+            most_bytes=most_bytes(settings, _header(req, "CONTENT-TYPE")),
             before_receiving=lambda: exchange.announce_reading(sock.sendall),
         )
-        exchange = Exchange(body, req, addr, settings, self._admission)
+        upload = _upload(req, addr, length)
+        exchange = Exchange(body, upload, req, settings, self._admission)
         if getattr(req, "_expected_100_continue", False):
             req._expected_100_continue = False  # or gunicorn would send it now
             if not head:  # a client that sends already waits for nothing
@@ -303,8 +307,13 @@ def _headers_have_come() -> None:
         deadline.cancel()
 
 
-def _content_type(req: Any) -> str:
-    return next((value for name, value in req.headers if name == "CONTENT-TYPE"), "")
+def _upload(req: Any, addr: Any, length: int | None) -> Upload:
+    chosen = chosen_id(_header(req, upload_id.NAME.upper()), req.query or "")
+    return Upload(req.method, req.path, _address(addr), length, chosen)
+
+
+def _header(req: Any, name: str) -> str:
+    return next((value for header, value in req.headers if header == name), "")
 
 
 def _address(addr: Any) -> str:

@@ -26,6 +26,8 @@ from gevent.hub import Hub
 from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
+from .board import State
+from .monitor import spending
 from .scheduler import current_hub
 from .settings import UploadSettings
 
@@ -63,6 +65,11 @@ class Writer(Protocol):
         """Hand a call over without waiting, from any greenlet."""
 
 
+def _waiting_for_the_disk() -> spending:
+    """Around what waits for a thread."""
+    return spending(State.WRITING, "waited_for_disk")
+
+
 class _ThreadJob:
     def __init__(self, result: Any) -> None:
         self._result = result
@@ -72,7 +79,8 @@ class _ThreadJob:
         return bool(self._result.ready())
 
     def result(self) -> Any:
-        value, error = self._result.get()
+        with _waiting_for_the_disk():
+            value, error = self._result.get()
         if error is not None:
             raise error
         return value
@@ -99,7 +107,8 @@ class ThreadWriter:
 
     def start(self, function: Callable[..., Any], *args: Any) -> Job:
         self._watch()
-        return _ThreadJob(self._pool.spawn(self._outcome, function, args))
+        with _waiting_for_the_disk():
+            return _ThreadJob(self._pool.spawn(self._outcome, function, args))
 
     def start_soon(self, function: Callable[..., object], *args: Any) -> None:
         self._watch()

@@ -20,6 +20,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Response
 
+from cooperative_upload.board import ENDINGS
 from cooperative_upload.errors import (
     BodyError,
     BodyTimeout,
@@ -36,7 +37,6 @@ from cooperative_upload.errors import (
     is_for_want_of_room,
     progress,
 )
-from cooperative_upload.monitor import ENDINGS
 
 BODY_ERRORS: list[BodyError] = [
     IncompleteBody(2_000_066, 10_000_000),

@@ -22,6 +22,7 @@ from gunicorn.http.wsgi import FileWrapper, Response
 from sockets import socket_pair
 
 from cooperative_upload.admission import Admission
+from cooperative_upload.board import ENDINGS
 from cooperative_upload.body import CooperativeInput, PieceSource, SocketSource
 from cooperative_upload.errors import (
     BodyError,
@@ -33,7 +34,7 @@ from cooperative_upload.errors import (
     TooManyUploads,
 )
 from cooperative_upload.exchange import Exchange, answering_for
-from cooperative_upload.monitor import ENDINGS
+from cooperative_upload.monitor import Upload
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import Spool
 
@@ -55,7 +56,6 @@ class Request:
     """What an exchange and gunicorn's response use of gunicorn's request."""
 
     method = "POST"
-    path = "/form"
     version = (1, 1)
 
     def __init__(self, closes: bool = False) -> None:
@@ -94,6 +94,7 @@ class Case:
         admission: Admission | None = None,
         most_bytes: int | None = None,
         address: Any = CLIENT,
+        path: str = "/form",
         closes: bool = False,
     ) -> None:
         settings = settings or UploadSettings()
@@ -110,7 +111,9 @@ class Case:
             before_receiving=lambda: self.exchange.announce_reading(server.sendall),
         )
         admission = admission or Admission(settings)
-        self.exchange = Exchange(self.body, self.request, address, settings, admission)
+        client = address[0] if isinstance(address, tuple) else "a Unix socket"
+        upload = Upload(self.request.method, path, client, length)
+        self.exchange = Exchange(self.body, upload, self.request, settings, admission)
         self.response = Response(self.request, server, Config())
         self.environ = {
             "REQUEST_METHOD": "POST",
@@ -808,8 +811,7 @@ def test_the_line_of_a_body_that_did_not_end_well() -> None:
 )
 def test_a_path_can_not_forge_a_line(path: str, told: str) -> None:
     """One line of printable ASCII, of bounded length."""
-    with case(None) as each:
-        each.request.path = path
+    with case(None, path=path) as each:
         _, ((_, text),) = each.reported()
         assert text.startswith(f"Upload unread: POST {told} from 127.0.0.7, 0 bytes in ")
         assert text.isascii()

@@ -27,7 +27,7 @@ from live_server import Certificate, Gunicorn, LiveServer, descriptors, wait_unt
 from test_live_signals import wait_for_other_worker
 from uploads import EndlessUpload, HalfUpload
 
-from cooperative_upload.monitor import ENDINGS
+from cooperative_upload.board import ENDINGS
 
 APPLICATION = "ending_application:application"
 CHUNKED = {"Transfer-Encoding": "chunked"}

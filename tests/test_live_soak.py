@@ -20,7 +20,7 @@ import pytest
 from live_server import Certificate, Gunicorn, LiveServer, descriptors, wait_until
 from soak import SETTINGS, Crowd, Outcome
 
-from cooperative_upload.monitor import ENDINGS
+from cooperative_upload.board import ENDINGS
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "5"))
 CLIENTS = int(os.environ.get("SOAK_CLIENTS", "200"))

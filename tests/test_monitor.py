@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 import cooperative_upload
-from cooperative_upload import errors, monitor
+from cooperative_upload import board, errors, monitor
 from cooperative_upload.errors import RequestError
 
 
 def test_all_names_are_there_from_the_beginning() -> None:
     """Whoever draws them has a 0, and not a hole."""
-    assert list(monitor.upload_statistics()) == [*monitor.ENDINGS, *monitor.EVENTS]
+    assert list(monitor.upload_statistics()) == list(board.NUMBERS)
     assert all(type(number) is int for number in monitor.upload_statistics().values())
 
 
 def test_no_name_means_two_things() -> None:
     """Endings and events are told in one dictionary."""
-    assert not monitor.ENDINGS.keys() & monitor.EVENTS.keys()
+    assert not board.ENDINGS.keys() & board.EVENTS.keys()
 
 
-@pytest.mark.parametrize("name", [*monitor.ENDINGS, *monitor.EVENTS])
+@pytest.mark.parametrize("name", [*board.ENDINGS, *board.EVENTS])
 def test_counting(name: str) -> None:
     """By one, or by any number, also down; the others stay."""
     before = monitor.upload_statistics()
@@ -50,7 +50,7 @@ def test_each_error_has_its_ending() -> None:
         for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, RequestError) and hasattr(each, "ending")
     }
-    assert endings == monitor.ENDINGS.keys() - {"complete", "drained"}
+    assert endings == board.ENDINGS.keys() - {"complete", "drained"}
 
 
 def test_it_is_public() -> None:

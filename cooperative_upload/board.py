@@ -1,0 +1,266 @@
+"""The board: what the worker processes of one server count, in memory that they share.
+
+Each process has a sheet of its own, which it alone writes and all can read. So nothing is sent
+and nothing is locked: to write a number takes some 50 ns, a worker that stands still is seen as
+it stood, and what a worker that was killed had counted stays counted, since the next one goes on
+with its sheet. The kernel tells who is alive: each process holds a lock on its sheet, which ends
+with it.
+
+The memory is shared by those who inherit it. Our worker has it made before gunicorn forks; where
+nobody does, a process has a board of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import enum
+import fcntl
+import mmap
+import os
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+# How a body can end. All but the first two are errors' `ending`s.
+ENDINGS = {
+    "complete": "read to its end by the application",
+    "drained": "left unread, small enough to be thrown away; the connection went on",
+    "unread": "left unread, more than drain_bytes of it or nobody knows how much",
+    "incomplete": "the client went away, or a read was broken off",
+    "malformed": "its chunks break the protocol",
+    "corrupt": "its digest is not the one that the client announced",
+    "timed_out": "nothing came for body_timeout_seconds",
+    "too_slow": "less than min_rate_bytes a second came",
+    "too_large": "more than max_body_bytes, or another limit on size",
+    "turned_away": "more than max_uploads, or max_uploads_per_client",
+    "not_stored": "disk full or broken",
+    "killed": "the worker could not wait any longer, or was killed itself",
+}
+
+# What else is counted.
+EVENTS = {
+    "bytes": "bytes of bodies that were received, thrown away ones included",
+    "turns": "turns that were granted",
+    "grants_by_deadline": "those of them that the deadline granted, because the loop was busy",
+    "loop_blocked": "times that a greenlet held the loop longer than loop_blocked_ms",
+    "lingered": "connections that lingered",
+    "lingered_bytes": "bytes that those threw away",
+    "lingering_cut": "those that ended because time was up, or another needed the place",
+    "handshake_failed": "TLS handshakes that failed or took too long",
+    "headers_timed_out": "new connections without a request for header_timeout_seconds",
+}
+
+# What there is of now; 0 in a worker that has gone.
+GAUGES = {
+    "uploads": "bodies in progress",
+    "lingering": "connections that linger",
+}
+
+NUMBERS = (*ENDINGS, *EVENTS, *GAUGES)
+_POSITIONS = {name: position for position, name in enumerate(NUMBERS)}
+
+# Upper bounds, in seconds, of what a histogram tells apart; what is more goes into one more class.
+LAG_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+DURATION_BOUNDS = (0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+
+# Uploads of one worker that are told one by one: gunicorn's default for worker_connections.
+RECORDS = 1024
+
+# The most that is kept of a text, in UTF-8.
+CLIENT_BYTES = 64
+METHOD_BYTES = 16
+PATH_BYTES = 264
+
+# Seconds of which the greatest lag of each is kept.
+LAG_SECONDS = 120
+
+
+class State(enum.IntEnum):
+    """What an upload does at the moment."""
+
+    READING = 0  # received, parsed, or used by the application
+    WAITING_FOR_A_PLACE = 1  # of max_uploads
+    WAITING_FOR_ITS_TURN = 2
+    WAITING_FOR_THE_CLIENT = 3
+    WRITING = 4  # waiting for the disk
+
+
+class UploadRecord(ctypes.Structure):
+    """One request with a body. Times are those of time.monotonic(), which all processes share."""
+
+    number: int
+    state: int
+    draining: int
+    received: int
+    expected: int
+    ending: int
+    status: int
+    rate: float
+    began: float
+    arrived: float
+    ended: float
+    waited_for_turns: float
+    waited_for_client: float
+    waited_for_disk: float
+    key: bytes
+    client: bytes
+    method: bytes
+    path: bytes
+
+    _fields_ = [
+        ("number", ctypes.c_uint64),  # of this record's uses; 0 before the first
+        ("state", ctypes.c_uint64),
+        ("draining", ctypes.c_uint64),  # 1: what comes is thrown away
+        ("received", ctypes.c_uint64),  # bytes
+        ("expected", ctypes.c_int64),  # bytes; -1 if the framing does not announce them
+        ("rate", ctypes.c_double),  # bytes a second, of the last seconds
+        ("began", ctypes.c_double),
+        ("arrived", ctypes.c_double),  # when the last byte came; 0 until then
+        ("ended", ctypes.c_double),  # 0 as long as it runs
+        ("ending", ctypes.c_uint64),  # the position among ENDINGS
+        ("status", ctypes.c_uint64),  # of the response; 0 if there was none
+        ("waited_for_turns", ctypes.c_double),  # seconds
+        ("waited_for_client", ctypes.c_double),
+        ("waited_for_disk", ctypes.c_double),
+        ("key", ctypes.c_char * 40),  # of upload_id.py; empty if the client chose none
+        ("client", ctypes.c_char * CLIENT_BYTES),
+        ("method", ctypes.c_char * METHOD_BYTES),
+        ("path", ctypes.c_char * PATH_BYTES),
+    ]
+
+
+class Histogram(ctypes.Structure):
+    """How often values of each class were seen, and their sum."""
+
+    counts: ctypes.Array[ctypes.c_uint64]
+    sum: float
+
+    _fields_ = [("counts", ctypes.c_uint64 * 16), ("sum", ctypes.c_double)]
+
+    def observe(self, bounds: Sequence[float], seconds: float) -> None:
+        self.counts[bisect_left(bounds, seconds)] += 1
+        self.sum += seconds
+
+
+class Sheet(ctypes.Structure):
+    """What one process writes."""
+
+    pid: int
+    began: float
+    alive: float
+    numbers: ctypes.Array[ctypes.c_int64]
+    lag: Histogram
+    arrival: Histogram
+    turn_wait: Histogram
+    lag_of_seconds: ctypes.Array[ctypes.c_double]
+    seconds: int
+    records_used: int
+    records: ctypes.Array[UploadRecord]
+
+    _fields_ = [
+        ("pid", ctypes.c_uint64),
+        ("began", ctypes.c_double),
+        ("alive", ctypes.c_double),  # when its loop last went round; 0 where nothing looks
+        ("numbers", ctypes.c_int64 * len(NUMBERS)),
+        ("lag", Histogram),
+        ("arrival", Histogram),
+        ("turn_wait", Histogram),
+        ("lag_of_seconds", ctypes.c_double * LAG_SECONDS),  # a ring
+        ("seconds", ctypes.c_uint64),  # that went into it so far
+        ("records_used", ctypes.c_uint64),  # of the following, those ever used
+        ("records", UploadRecord * RECORDS),
+    ]
+
+    def add(self, name: str, number: int = 1) -> None:
+        """Add to one of the numbers."""
+        self.numbers[_POSITIONS[name]] += number
+
+    def number(self, name: str) -> int:
+        """One of the numbers."""
+        return self.numbers[_POSITIONS[name]]
+
+    def uploads(self) -> Iterator[UploadRecord]:
+        """The records in use, of uploads that run and of the last that ended."""
+        for position in range(self.records_used):
+            record = self.records[position]
+            if record.number:
+                yield record
+
+    def bury(self) -> None:
+        """Account for the uploads of a process that has gone: they ended with it."""
+        if not self.pid:
+            return
+        for record in self.uploads():
+            if not record.ended:
+                self.add("killed")
+                self.add("bytes", record.received)
+                end(record, "killed")
+        for name in GAUGES:
+            self.numbers[_POSITIONS[name]] = 0
+        self.pid = 0
+        self.alive = 0.0
+
+
+def end(record: UploadRecord, ending: str) -> None:
+    """Note how an upload ended."""
+    record.ending = _POSITIONS[ending]
+    record.ended = time.monotonic()
+
+
+def ending_name(record: UploadRecord) -> str:
+    """How an upload ended that has."""
+    return NUMBERS[record.ending]
+
+
+class Board:
+    """The sheets of all processes of one server.
+
+    sheets: how many there are. A process that finds none has one that nobody else sees.
+    """
+
+    def __init__(self, sheets: int) -> None:
+        memory = mmap.mmap(-1, sheets * ctypes.sizeof(Sheet))  # pages are taken when written to
+        self._sheets: list[Sheet] = list((Sheet * sheets).from_buffer(memory))
+        # A file for its locks alone. Not flock(2), which those who inherit the file share.
+        self._locks = os.memfd_create("cooperative_upload")
+        self._own: Sheet | None = None
+
+    def claim(self) -> Sheet:
+        """A sheet for this process, which goes on with the numbers that it finds there."""
+        for position, sheet in enumerate(self._sheets):
+            if self._lock(position):
+                sheet.bury()
+                break
+        else:
+            sheet = Sheet()
+        sheet.began = time.monotonic()
+        sheet.seconds = 0
+        sheet.pid = os.getpid()
+        self._own = sheet
+        return sheet
+
+    def forget(self) -> None:
+        """In a new process: the sheet that was claimed is its parent's."""
+        self._own = None
+
+    def sheets(self) -> list[Sheet]:
+        """All that were ever used, those of processes that have gone too."""
+        for position, sheet in enumerate(self._sheets):
+            # A process can't tell its own lock from none.
+            if sheet.pid and sheet is not self._own and self._lock(position):
+                sheet.bury()
+                self._unlock(position)
+        used = [sheet for sheet in self._sheets if sheet.began]
+        if self._own is not None and not any(sheet is self._own for sheet in used):
+            used.append(self._own)
+        return used
+
+    def _lock(self, position: int) -> bool:
+        with contextlib.suppress(OSError):
+            fcntl.lockf(self._locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, position)
+            return True
+        return False
+
+    def _unlock(self, position: int) -> None:
+        fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, position)
