@@ -30,6 +30,7 @@ from .board import State
 from .body import CooperativeInput
 from .ending import ending_of, report
 from .errors import RequestError
+from .loop_probe import watch_loop
 from .monitor import Upload, spending
 from .scheduler import current_hub
 from .settings import UploadSettings
@@ -65,6 +66,7 @@ class CooperativeUploadMiddleware:
             return response
         environ["wsgi.input"] = body
         environ["wsgi.input_terminated"] = True
+        watch_loop(self.settings, _log.warning)
         request = _Request(self._application, environ, body, self._places)
         with contextlib.ExitStack() as stack:
             stack.enter_context(request.running())

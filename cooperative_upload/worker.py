@@ -37,6 +37,7 @@ from .errors import MalformedBody, SettingsError
 from .exchange import Exchange, answering_for
 from .limits import most_bytes
 from .lingering import Lingering
+from .loop_probe import watch_loop
 from .monitor import Upload, count, share_statistics
 from .settings import UploadSettings, setting_names
 from .upload_id import chosen_id
@@ -100,6 +101,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
 
     def run(self) -> None:
         gevent.spawn(self._answer_in_time)
+        watch_loop(self._upload_settings, self.log.warning)
         super().run()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

@@ -26,6 +26,7 @@ FLOORS = [
     "board",
     "monitor",
     "overview",
+    "loop_probe",
     "scheduler",
     "blocks",
     "unnamed_file",

@@ -40,6 +40,8 @@ DEFAULTS = {
     "max_uploads_per_client": 0,
     "max_uploads_wait_seconds": 0.0,
     "retry_after_seconds": 10,
+    "loop_probe_ms": 50.0,
+    "loop_blocked_ms": 500.0,
     "patch_werkzeug": True,
     "fast_multipart": True,
     "save_links": True,
