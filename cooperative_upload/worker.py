@@ -25,7 +25,6 @@ import gevent
 from gevent import GreenletExit, getcurrent
 from gunicorn.errors import AppImportError
 from gunicorn.http.body import ChunkedReader, LengthReader
-from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
 from gunicorn.http2.errors import HTTP2Error
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -33,7 +32,7 @@ from . import upload_id, werkzeug_patch
 from .admission import Admission
 from .body import CooperativeInput, PieceSource, SocketSource, StreamSource
 from .deadline import ConnectionDeadline, closed_after, limit_handshakes
-from .errors import MalformedBody, SettingsError
+from .errors import SettingsError
 from .exchange import Exchange, answering_for
 from .limits import most_bytes
 from .lingering import Lingering
@@ -41,10 +40,7 @@ from .loop_probe import watch_loop
 from .monitor import Upload, count, share_statistics
 from .settings import UploadSettings, setting_names
 from .upload_id import chosen_id
-
-# What gunicorn's chunk decoder raises for a body that breaks the coding. The last two are
-# ParseExceptions only in later versions; in 25.0 they are OSErrors, as its NoMoreData is.
-_MALFORMED = (ParseException, ChunkMissingTerminator, InvalidChunkSize)
+from .wsgi_input import chunk_error
 
 # The payload of a DATA frame unless the client was told otherwise (RFC 9113 section 6.5.2).
 _HTTP2_FRAME_BYTES = 16 * 1024
@@ -299,8 +295,11 @@ def _decoded(decoder: Iterator[bytes]) -> Iterator[bytes]:
         for piece in decoder:
             received += len(piece)
             yield piece
-    except _MALFORMED as error:
-        raise MalformedBody(received, str(error)) from error
+    except Exception as error:
+        ours = chunk_error(error, received)
+        if ours is None:
+            raise
+        raise ours from error
 
 
 def _headers_have_come() -> None:

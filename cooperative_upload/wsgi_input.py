@@ -60,16 +60,29 @@ class _ServersInput:
         try:
             data = read(size)
         except Exception as error:
-            if isinstance(error, _malformed()):
-                raise MalformedBody(self._received, str(error)) from error
-            raise
+            ours = chunk_error(error, self._received)
+            if ours is None:
+                raise
+            raise ours from error
         self._received += len(data)
         return data
 
 
-def _malformed() -> tuple[type[Exception], ...]:
-    """gunicorn's errors, if it is gunicorn that serves: it need not be installed."""
-    errors: Any = sys.modules.get("gunicorn.http.errors")
+def chunk_error(error: Exception, received: int) -> Exception | None:
+    """What gunicorn's chunk decoder has raised, told as ours; None if that is not what it is.
+
+    MalformedBody for a body that breaks the coding, an OSError without text for one that ends
+    before the end of a chunk, as gunicorn's own NoMoreData is one.
+
+    received: bytes of the body until then.
+    """
+    errors: Any = sys.modules.get("gunicorn.http.errors")  # it need not be gunicorn that serves
     if errors is None:
-        return ()
-    return errors.ParseException, errors.ChunkMissingTerminator, errors.InvalidChunkSize
+        return None
+    # The last two are ParseExceptions only in later versions; in 25.0 they are OSErrors.
+    malformed = (errors.ParseException, errors.ChunkMissingTerminator, errors.InvalidChunkSize)
+    if not isinstance(error, malformed):
+        return None
+    if isinstance(error, errors.ChunkMissingTerminator) and len(error.term) < len(b"\r\n"):
+        return OSError()
+    return MalformedBody(received, str(error))

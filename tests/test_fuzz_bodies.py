@@ -40,7 +40,7 @@ from generated_bodies import (
 )
 from generated_forms import Form, forms
 from greenlets import hub_scheduler, in_greenlet, running
-from gunicorn.http.errors import NoMoreData, ParseException
+from gunicorn.http.errors import ChunkMissingTerminator, NoMoreData, ParseException
 from http_client import head
 from hypothesis import strategies as st
 from mended_decoder import MendedDecoder
@@ -345,12 +345,18 @@ def reading_of(request: ChunkedRequest, *, replaced: bool) -> tuple[object, ...]
     except (NoMoreData, ParseException, StopIteration) as error:
         behind_the_body = bool(found)  # where it is gunicorn alone that reads
         assert behind_the_body or not replaced
-        found.append(type(error) if behind_the_body else OURS[type(error) is NoMoreData])
+        found.append(type(error) if behind_the_body else OURS[ends_early(error)])
     return tuple(found)
 
 
 # Our error for one of gunicorn's decoder, by whether that says that there is no more.
 OURS = {True: IncompleteBody, False: MalformedBody}
+
+
+def ends_early(error: Exception) -> bool:
+    """Whether a decoder's error is the end of the data, also within the end of a chunk."""
+    cut = isinstance(error, ChunkMissingTerminator) and len(error.term) < 2
+    return cut or isinstance(error, NoMoreData)
 
 
 @fuzzed(chunked_requests)

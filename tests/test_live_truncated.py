@@ -95,7 +95,13 @@ def test_small_body_that_ends_early_is_a_400(server: LiveServer, path: str, size
 
 
 @pytest.mark.parametrize("path", ["/data", "/stream", "/limited/data", "/plain"])
-@pytest.mark.parametrize("sent", [b"", b"5\r\nab", b"5\r\nabcde\r\n", b"5\r\nabcde\r\n3"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *(b"", b"5\r\nab", b"5\r\nabcde", b"5\r\nabcde\r", b"5\r\nabcde\r\n"),
+        b"5\r\nabcde\r\n3",
+    ],
+)
 def test_chunked_body_that_ends_early_is_a_400(server: LiveServer, path: str, sent: bytes) -> None:
     """Only the last chunk ends a chunked body."""
     received = {b"": 0, b"5\r\nab": 2}.get(sent, 5)
