@@ -39,6 +39,10 @@ E = TypeVar("E", bound=RequestError)
 # few tenths of a millisecond of copying, so that a slice can still end in time.
 MOST_AT_ONCE = 4 * BLOCK_BYTES
 
+# Plain numbers, which are set twice for each block.
+_READING = int(State.READING)
+_WAITING_FOR_THE_CLIENT = int(State.WAITING_FOR_THE_CLIENT)
+
 
 class Source(Protocol):
     """Where the bytes of one body come from.
@@ -165,7 +169,7 @@ class CooperativeInput(BlockReader):
         super().__init__(self._source.read_ahead)
         self._content_length = content_length
         self._settings = settings or UploadSettings()
-        self._sock = sock
+        self._limited_sock = sock if self._settings.body_timeout_seconds else None
         self._most_bytes = most_bytes
         self._before_receiving = before_receiving
         self._record = UploadRecord()
@@ -314,26 +318,22 @@ class CooperativeInput(BlockReader):
         return block
 
     def _receive_in_time(self, receive: Callable[[int], bytes], size: int) -> bytes:
+        record, sock = self._record, self._limited_sock
         seconds = self._settings.body_timeout_seconds
-        if self._sock is None or not seconds:
-            return self._receive_as_told(receive, size)
-        self._sock.settimeout(seconds)
+        record.state = _WAITING_FOR_THE_CLIENT
+        if sock is not None:
+            sock.settimeout(seconds)
         try:
-            return self._receive_as_told(receive, size)
+            return receive(size)
         except TimeoutError as error:
-            if error.errno is not None:  # ETIMEDOUT: the network gave up, and not this server
+            # One with a number is ETIMEDOUT: the network gave up, and not this server.
+            if sock is None or error.errno is not None:
                 raise
             raise BodyTimeout(self._received, self._content_length, seconds) from None
         finally:
-            self._sock.settimeout(None)  # a response may take longer
-
-    def _receive_as_told(self, receive: Callable[[int], bytes], size: int) -> bytes:
-        """Receive; whoever looks meanwhile is told that the client is waited for."""
-        self._record.state = State.WAITING_FOR_THE_CLIENT
-        try:
-            return receive(size)
-        finally:
-            self._record.state = State.READING
+            record.state = _READING
+            if sock is not None:
+                sock.settimeout(None)  # a response may take longer
 
     def _scheduler(self) -> Scheduler | None:
         return current_scheduler(self._settings) if self._takes_turns else None
