@@ -72,7 +72,7 @@ class BlockMultipartDecoder(MultipartDecoder):
 def is_supported() -> bool:
     """Whether the installed werkzeug has the decoder that this one was compared with.
 
-    3.1.4 changed which bytes at the end of a block are retained; 3.2 may do so again.
+    3.1.4 to 3.1.7 changed which bytes are retained at the end of a block; 3.2 may do so again.
     """
     numbers = tuple(int(number) for number in re.findall(r"\d+", version("werkzeug"))[:2])
     return numbers < (3, 2)
