@@ -54,3 +54,15 @@ def report(
         record.ended - record.began,
         why,
     )
+
+
+def let_go(*errors: BaseException | None) -> None:
+    """Free the frames through which errors went that are kept for longer than they are needed.
+
+    They hold what the application had open, as the temporary file of a framework that knows
+    nothing of this package, until the garbage collector finds them.
+    """
+    for error in errors:
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__

@@ -24,7 +24,7 @@ from .answer import answered
 from .blocks import BLOCK_BYTES
 from .board import State
 from .body import CooperativeInput
-from .ending import ending_of, report
+from .ending import ending_of, let_go, report
 from .errors import BodyError, RequestError, StorageError, WorkerEnding
 from .monitor import Upload, spending
 from .settings import UploadSettings
@@ -128,8 +128,7 @@ class Exchange:
     def report(self, log: Any) -> None:
         """Count how the body ended, and write a line to the log unless it ended well."""
         ending, why = self._ending()
-        for error in (self._answer, self.body.error):
-            _let_go(error)
+        let_go(self._answer, self.body.error)
         status = getattr(self._response, "status_code", None) or 0
         report(self._upload, self.body, ending, why, status, log)
 
@@ -177,17 +176,6 @@ class Exchange:
             return "killed", "The worker was told to end and could not wait any longer."
         ending, why = ending_of(self.body, self._storage_error, self._answer)
         return ("drained", "") if self._drained and ending == "complete" else (ending, why)
-
-
-def _let_go(error: BaseException | None) -> None:
-    """Free the frames through which an error went, which is kept for longer than they are needed.
-
-    They hold what the application had open, as the temporary file of a framework that knows
-    nothing of this package, until the garbage collector finds them.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
 
 
 def answering_for(application: Callable[..., Any]) -> Callable[..., Any]:

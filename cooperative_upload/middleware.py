@@ -28,7 +28,7 @@ from .admission import Admission
 from .answer import answered, is_file_wrapper
 from .board import State
 from .body import CooperativeInput
-from .ending import ending_of, report
+from .ending import ending_of, let_go, report
 from .errors import RequestError
 from .loop_probe import watch_loop
 from .monitor import Upload, spending
@@ -127,6 +127,7 @@ class _Request:
             ending, why = ending_of(self._body, spools.error, self._answer)
             if killed:
                 ending, why = "killed", "The server ended the request."
+            let_go(self._answer, self._body.error)
             report(self._upload, self._body, ending, why, self._status, _log)
 
     def respond(self, start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -67,7 +67,11 @@ class Watched:
         return Resources(len(descriptors(self.worker)), state["threads"], state["greenlets"])
 
     def wait_until_as_before(self, resources: Resources) -> None:
-        wait_until(lambda: self.resources() == resources, f"{resources} in use, as before")
+        try:
+            wait_until(lambda: self.resources() == resources, f"{resources} in use, as before")
+        except AssertionError as error:
+            error.args = (f"{error}; now {self.resources()}",)
+            raise
 
     def wait_until_idle(self) -> None:
         wait_until(lambda: len(self._connections()) == 1, "the end of all connections")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -85,6 +87,36 @@ assert wsgi.call(wrapped, wsgi.environ(b"x" * 100_000)).body == b"100000"
 assert get_hub_if_exists() is None
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("caught", [False, True])
+def test_what_a_broken_body_left_open_is_freed_with_the_request(caught: bool) -> None:
+    """The temporary file of a framework, held by the frames through which the error went."""
+    held: list[weakref.ref[io.BytesIO]] = []
+
+    def parse(stream: Any) -> None:
+        temporary_file = io.BytesIO()
+        held.append(weakref.ref(temporary_file))
+        while block := stream.read(1000):
+            temporary_file.write(block)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        try:
+            parse(environ["wsgi.input"])
+        except IncompleteBody:
+            if not caught:
+                raise
+        start_response("400 Bad Request", [])
+        return []
+
+    wrapped = CooperativeUploadMiddleware(application, **WITHOUT_PATCH)
+    gc.disable()
+    try:
+        made = call(wrapped, environ(DATA, wsgi_input=io.BytesIO(DATA[:5000])))
+        assert made.status == 400
+        assert [reference() for reference in held] == [None]
+    finally:
+        gc.enable()
 
 
 def test_an_input_that_is_cooperative_already_is_left_alone() -> None:
