@@ -9,6 +9,8 @@ pywsgi is told by a header, since it does not see an error that the application 
 Where no hub runs the request (the sync and gthread workers, waitress, the development server, a
 test client) and where the input is cooperative already (our own worker) it calls the application
 as it is. That is decided for each request, and never creates a hub.
+
+How bodies end is told to the logger "cooperative_upload", as INFO.
 """
 
 from __future__ import annotations
