@@ -14,13 +14,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import enum
 import fcntl
 import mmap
 import os
+import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gevent.monkey import get_original
+
+# Native also where gevent has patched the modules: for threads, and never held by a greenlet that
+# lets others run.
+new_lock: Any = get_original("_thread", "allocate_lock")
 
 # How a body can end. All but the first two are errors' `ending`s.
 ENDINGS = {
@@ -76,8 +83,11 @@ PATH_BYTES = 264
 LAG_SECONDS = 120
 
 
-class State(enum.IntEnum):
-    """What an upload does at the moment."""
+class State:
+    """What an upload does at the moment.
+
+    Not an enumeration, of which a member takes three times as long to write as a number.
+    """
 
     READING = 0  # received, parsed, or used by the application
     WAITING_FOR_A_PLACE = 1  # of max_uploads
@@ -191,11 +201,12 @@ class Sheet(ctypes.Structure):
         """Account for the uploads of a process that has gone: they ended with it."""
         if not self.pid:
             return
-        for record in self.uploads():
-            if not record.ended:
-                self.add("killed")
-                self.add("bytes", record.received)
-                end(record, "killed")
+        running = [record for record in self.uploads() if not record.ended]
+        for record in running:
+            self.add("bytes", record.received)
+            end(record, "killed")
+        # Those that had no record are in the gauge alone.
+        self.add("killed", max(len(running), self.number("uploads")))
         for name in GAUGES:
             self.numbers[_POSITIONS[name]] = 0
         self.pid = 0
@@ -213,6 +224,17 @@ def ending_name(record: UploadRecord) -> str:
     return NUMBERS[record.ending]
 
 
+def copy_of(record: UploadRecord) -> UploadRecord | None:
+    """A record as it is at one moment; None if another upload takes it over in this moment.
+
+    It is written by another process meanwhile, which takes its number away first and sets the
+    next one last.
+    """
+    number = record.number
+    copy = UploadRecord.from_buffer_copy(record)
+    return copy if number and record.number == number else None
+
+
 class Board:
     """The sheets of all processes of one server.
 
@@ -222,39 +244,50 @@ class Board:
     def __init__(self, sheets: int) -> None:
         memory = mmap.mmap(-1, sheets * ctypes.sizeof(Sheet))  # pages are taken when written to
         self._sheets: list[Sheet] = list((Sheet * sheets).from_buffer(memory))
-        # A file for its locks alone. Not flock(2), which those who inherit the file share.
-        self._locks = os.memfd_create("cooperative_upload")
+        # Not flock(2), which those who inherit the file share.
+        self._locks = _file_for_locks()
         self._own: Sheet | None = None
+        self._burying = new_lock()
 
     def claim(self) -> Sheet:
         """A sheet for this process, which goes on with the numbers that it finds there."""
-        for position, sheet in enumerate(self._sheets):
-            if self._lock(position):
-                sheet.bury()
-                break
-        else:
-            sheet = Sheet()
-        sheet.began = time.monotonic()
-        sheet.seconds = 0
-        sheet.pid = os.getpid()
-        self._own = sheet
+        with self._burying:
+            for position, sheet in enumerate(self._sheets):
+                if self._lock(position):
+                    sheet.bury()
+                    break
+            else:
+                sheet = Sheet()
+            sheet.began = time.monotonic()
+            sheet.seconds = 0
+            sheet.pid = os.getpid()
+            self._own = sheet
         return sheet
 
     def forget(self) -> None:
-        """In a new process: the sheet that was claimed is its parent's."""
+        """In a new process: the sheet that was claimed is its parent's, and so are its threads."""
         self._own = None
+        self._burying = new_lock()
 
     def sheets(self) -> list[Sheet]:
         """All that were ever used, those of processes that have gone too."""
+        # The threads of a process share its locks, and one of them is enough.
+        if self._burying.acquire(False):
+            try:
+                self._bury_the_dead()
+            finally:
+                self._burying.release()
+        used = [sheet for sheet in self._sheets if sheet.began]
+        if self._own is not None and not any(sheet is self._own for sheet in used):
+            used.append(self._own)
+        return used
+
+    def _bury_the_dead(self) -> None:
         for position, sheet in enumerate(self._sheets):
             # A process can't tell its own lock from none.
             if sheet.pid and sheet is not self._own and self._lock(position):
                 sheet.bury()
                 self._unlock(position)
-        used = [sheet for sheet in self._sheets if sheet.began]
-        if self._own is not None and not any(sheet is self._own for sheet in used):
-            used.append(self._own)
-        return used
 
     def _lock(self, position: int) -> bool:
         with contextlib.suppress(OSError):
@@ -264,3 +297,12 @@ class Board:
 
     def _unlock(self, position: int) -> None:
         fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, position)
+
+
+def _file_for_locks() -> int:
+    """A file without a name, and without content: its locks alone are used."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("cooperative_upload")
+    # Python that was built for a glibc before 2.27, as those of conda and uv.
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())  # nothing is locked yet that this closing would unlock

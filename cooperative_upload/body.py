@@ -39,9 +39,9 @@ E = TypeVar("E", bound=RequestError)
 # few tenths of a millisecond of copying, so that a slice can still end in time.
 MOST_AT_ONCE = 4 * BLOCK_BYTES
 
-# Plain numbers, which are set twice for each block.
-_READING = int(State.READING)
-_WAITING_FOR_THE_CLIENT = int(State.WAITING_FOR_THE_CLIENT)
+# They are set for each block.
+_READING = State.READING
+_WAITING_FOR_THE_CLIENT = State.WAITING_FOR_THE_CLIENT
 
 
 class Source(Protocol):
@@ -294,15 +294,16 @@ class CooperativeInput(BlockReader):
             scheduler.checkpoint()
         had_turn = scheduler is not None and scheduler.has_turn
         began = time.monotonic()
-        block = self._receive_from_client(receive, size)
-        if scheduler is not None and scheduler.has_turn:
-            self._received_at_once = True
-            return block
-        # Who had to wait has let the others run, and needs no turn to receive once more: a slow
-        # client's body takes one turn for each read instead of one for each packet.
-        self._received_at_once = not had_turn
-        self._record.waited_for_client += time.monotonic() - began
-        return block
+        try:
+            return self._receive_from_client(receive, size)
+        finally:
+            if scheduler is not None and scheduler.has_turn:
+                self._received_at_once = True
+            else:
+                # Who had to wait has let the others run, and needs no turn to receive once more:
+                # a slow client's body takes one turn for each read, not one for each packet.
+                self._received_at_once = not had_turn
+                self._record.waited_for_client += time.monotonic() - began
 
     def _receive_from_client(self, receive: Callable[[int], bytes], size: int) -> bytes:
         """Receive, in the time that a client has for it: here, and here alone, a body waits."""

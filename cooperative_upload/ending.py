@@ -40,6 +40,7 @@ def report(
     log: a logger, of gunicorn's or of the standard library.
     """
     upload.ended(ending, status)
+    body.tell(upload.record)
     if ending in _ENDED_WELL:
         return
     record = upload.record

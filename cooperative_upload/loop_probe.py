@@ -55,7 +55,6 @@ class LoopProbe:
         self._interval = settings.loop_probe_ms / 1000
         # It alone does not keep a loop running.
         self._timer: Any = loop.timer(self._interval, self._interval, ref=False)
-        self._sheet = current_sheet()
         self._second_ends = 0.0
         self._greatest_lag = 0.0  # of this second
         self._onlooker: _Onlooker | None = None
@@ -65,7 +64,7 @@ class LoopProbe:
         self.each_second: list[Callable[[], object]] = []
 
     def start(self) -> None:
-        now = self._sheet.alive = time.monotonic()
+        now = current_sheet().alive = time.monotonic()
         self._second_ends = now + 1
         self._expect_timer(now)
         if self._onlooker is not None:
@@ -83,9 +82,10 @@ class LoopProbe:
         self._timer.again(self._timer_came, update=True)
 
     def _timer_came(self) -> None:
-        now = self._sheet.alive = time.monotonic()
+        sheet = current_sheet()  # not that of before a fork, behind which a loop can go on
+        now = sheet.alive = time.monotonic()
         lag = max(0.0, now - self._due)
-        self._sheet.lag.observe(LAG_BOUNDS, lag)
+        sheet.lag.observe(LAG_BOUNDS, lag)
         self._greatest_lag = max(self._greatest_lag, lag)
         if self._onlooker is not None and self._onlooker.was_blocked(lag):
             count("loop_blocked")
@@ -95,7 +95,7 @@ class LoopProbe:
 
     def _end_seconds(self, passed: int) -> None:
         """Keep the greatest lag, for each second in which the loop stood still too."""
-        sheet = self._sheet
+        sheet = current_sheet()
         for _ in range(min(passed, LAG_SECONDS)):
             sheet.lag_of_seconds[sheet.seconds % LAG_SECONDS] = self._greatest_lag
             sheet.seconds += 1

@@ -30,6 +30,7 @@ from .board import (
     State,
     UploadRecord,
     end,
+    new_lock,
 )
 from .upload_id import key_of
 
@@ -58,6 +59,7 @@ class Upload:
         self._sampled = 0  # bytes that are in the rate
         self.method = method
         self.path = path
+        self.client = client
         self.record = record = process.record(self._position)
         number, record.number = record.number + 1, 0  # nobody looks at it until it is complete
         record.state = State.READING
@@ -66,7 +68,7 @@ class Upload:
         record.rate = record.arrived = record.ended = 0.0
         record.waited_for_turns = record.waited_for_client = record.waited_for_disk = 0.0
         record.key = key_of(chosen_id)
-        self.client_is(client)
+        record.client = client.encode()[:CLIENT_BYTES]
         record.method = method.encode()[:METHOD_BYTES]
         record.path = path.encode("utf-8", "surrogateescape")[:PATH_BYTES]
         record.began = time.monotonic()
@@ -75,8 +77,12 @@ class Upload:
 
     def client_is(self, address: str) -> None:
         """Note the client's address, where it is known better than in the beginning."""
+        if address == self.client:
+            return
         self.client = address
+        number, self.record.number = self.record.number, 0  # nobody reads half of each
         self.record.client = address.encode()[:CLIENT_BYTES]
+        self.record.number = number
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -101,9 +107,15 @@ class Upload:
         ending: one of ENDINGS.
         status: of the response; 0 if there was none.
         """
+        forked = self._process is not _process  # from the one that runs the upload, and counts it
         record, sheet = self.record, self._process.sheet
+        if forked:
+            record = UploadRecord.from_buffer_copy(record)
         record.status = status
         end(record, ending)
+        self.record = UploadRecord.from_buffer_copy(record)  # the other is for the next upload
+        if forked:
+            return
         sheet.add(ending)
         sheet.add("bytes", record.received)
         sheet.add("uploads", -1)
@@ -127,6 +139,7 @@ class _Process:
         self.sheet: Sheet = board.claim()
         self.numbers_before = list(self.sheet.numbers)
         self.running: dict[Any, Upload] = {}  # by greenlet
+        self._taking = new_lock()  # for applications with a hub in each of several threads
         used = range(self.sheet.records_used)
         self._free = deque(sorted(used, key=lambda position: self.record(position).ended))
 
@@ -139,12 +152,13 @@ class _Process:
 
     def take_position(self) -> int | None:
         """That of a record which was not used yet, or else ended longest ago; None if all run."""
-        used: int = self.sheet.records_used
         long_ago = time.monotonic() - KEPT_SECONDS
-        if used < RECORDS and not (self._free and self.record(self._free[0]).ended < long_ago):
-            self.sheet.records_used += 1
-            return used
-        return self._free.popleft() if self._free else None
+        with self._taking:
+            used: int = self.sheet.records_used
+            if used < RECORDS and not (self._free and self.record(self._free[0]).ended < long_ago):
+                self.sheet.records_used += 1
+                return used
+            return self._free.popleft() if self._free else None
 
     def give_back(self, position: int | None) -> None:
         if position is not None:
@@ -154,6 +168,7 @@ class _Process:
 _board: Board | None = None
 _board_is_shared = False
 _process: _Process | None = None
+_beginning = new_lock()
 
 
 def share_statistics(workers: int = 1) -> None:
@@ -164,17 +179,21 @@ def share_statistics(workers: int = 1) -> None:
 
     workers: how many there will be, about.
     """
-    global _board, _board_is_shared
-    if not _board_is_shared:
-        _board = Board(2 * workers + _MORE_SHEETS)
-        _board_is_shared = True
+    global _board, _board_is_shared, _process
+    with _beginning:
+        if not _board_is_shared:
+            _board = Board(2 * workers + _MORE_SHEETS)
+            _board_is_shared = True
+            _process = None  # what it has counted alone until now is not told to all
 
 
 def current_board() -> Board:
-    """The board that this process counts on."""
-    _this_process()
-    assert _board is not None
-    return _board
+    """The board that this process counts on, if it counts: to look at it makes no worker."""
+    global _board
+    with _beginning:
+        if _board is None:
+            _board = Board(1)
+        return _board
 
 
 def current_sheet() -> Sheet:
@@ -204,7 +223,7 @@ class spending:
 
     __slots__ = ("_account", "_began", "_record", "_state")
 
-    def __init__(self, state: State, account: str) -> None:
+    def __init__(self, state: int, account: str) -> None:
         self._state = state
         self._account = account
 
@@ -224,17 +243,19 @@ class spending:
 
 
 def _this_process() -> _Process:
-    global _board, _process
+    global _process
     if _process is None:
-        if _board is None:
-            _board = Board(1)
-        _process = _Process(_board)
+        board = current_board()
+        with _beginning:
+            if _process is None:
+                _process = _Process(board)
     return _process
 
 
 def _begin_anew() -> None:
     """In a forked process: the sheet is the parent's, and so is a board that is not shared."""
-    global _board, _process
+    global _beginning, _board, _process
+    _beginning = new_lock()
     _process = None
     if _board is not None and _board_is_shared:
         _board.forget()

@@ -7,6 +7,7 @@ its numbers are there as it left them. Everything here is a copy of one moment.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .board import (
@@ -18,6 +19,7 @@ from .board import (
     Sheet,
     State,
     UploadRecord,
+    copy_of,
     ending_name,
 )
 from .monitor import KEPT_SECONDS, current_board
@@ -47,7 +49,8 @@ class UploadOverview:
     rate: bytes a second, of the last seconds.
     seconds: since its headers came.
     state: one of STATES.
-    waited_for_turns, waited_for_client, waited_for_disk: seconds, of waits that are over.
+    waited_for_turns, waited_for_client, waited_for_disk: seconds, of waits that are over; those
+        for a place are among those for turns.
     """
 
     id: str
@@ -67,7 +70,7 @@ class UploadOverview:
 
 @dataclass(frozen=True)
 class WorkerOverview:
-    """One process that runs.
+    """One process that counts, and runs.
 
     seconds: since it began.
     silent_seconds: since its loop last went round; None where nothing looks after that.
@@ -104,8 +107,8 @@ class Overview:
     numbers: by the names in ENDINGS, EVENTS and GAUGES: of all processes, also of those that have
         gone.
     loop_lag: by how much timers of the workers' loops came too late.
-    arrival: from the headers of an upload to its last byte.
-    turn_wait: of the time of each upload, that in which it waited for turns.
+    arrival: from the headers of an upload to its last byte, or to its end if that never came.
+    turn_wait: of the time of each upload, that in which it waited for turns and for a place.
     """
 
     workers: list[WorkerOverview]
@@ -143,7 +146,7 @@ def overview() -> Overview:
     uploads = [
         (record.began, _upload(sheet, record, now))
         for sheet in running
-        for record in sheet.uploads()
+        for record in _copies(record for record in sheet.uploads() if not record.ended)
         if not record.ended
     ]
     return Overview(
@@ -163,15 +166,23 @@ def find_progress(chosen_id: str) -> Progress | None:
     """
     key = key_of(chosen_id)
     long_ago = time.monotonic() - KEPT_SECONDS
+    if not key:
+        return None
+    sheets = current_board().sheets()
+    records = (record for sheet in sheets for record in sheet.uploads() if record.key == key)
     found = [
         record
-        for sheet in current_board().sheets()
-        for record in sheet.uploads()
+        for record in _copies(records)
         if record.key == key and (not record.ended or record.ended > long_ago)
     ]
-    if not key or not found:
+    if not found:
         return None
     return _progress(max(found, key=lambda record: record.began))
+
+
+def _copies(records: Iterable[UploadRecord]) -> Iterator[UploadRecord]:
+    """Each as it is at one moment: those of other workers change while they are read."""
+    return filter(None, map(copy_of, records))
 
 
 def _progress(record: UploadRecord) -> Progress:
@@ -208,8 +219,9 @@ def _upload(sheet: Sheet, record: UploadRecord, now: float) -> UploadOverview:
 def _state(record: UploadRecord) -> str:
     if record.draining:
         return DRAINING
-    state = State(record.state)
-    return ANSWERING if record.arrived and state is State.READING else _STATES[state]
+    if record.arrived and record.state == State.READING:
+        return ANSWERING
+    return _STATES[record.state]
 
 
 def _worker(sheet: Sheet, now: float) -> WorkerOverview:
