@@ -14,6 +14,9 @@ from flask import Flask, request
 from greenlets import hub_scheduler, in_greenlet
 from wsgi import call, environ
 
+from cooperative_upload.access_log import ATOMS
+from cooperative_upload.board import ENDINGS, EVENTS, GAUGES, PATH_BYTES, RECORDS
+from cooperative_upload.overview import STATES, Overview, UploadOverview, WorkerOverview
 from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +112,45 @@ def test_the_faults_name_tests_that_exist() -> None:
         for file, name in tests:
             source = (ROOT / "tests" / file).read_text() if file else source
             assert re.search(rf"^def {name}\(", source, re.MULTILINE), name
+
+
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text()
+
+
+def table_of(head: str) -> dict[str, str]:
+    """The rows of the table of monitoring.md with this head."""
+    rows = MONITORING.partition(f"\n| {head} | |\n|---|---|\n")[2].partition("\n\n")[0]
+    return dict(re.findall(r"^\| `(.+?)` \| (.+) \|$", rows, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("head", "meanings"),
+    [
+        ("variable", {name: meaning for name, (meaning, _) in ATOMS.items()}),
+        ("ending", ENDINGS),
+        ("event", EVENTS),
+        ("now", GAUGES),
+    ],
+)
+def test_numbers_are_documented_in_their_own_words(head: str, meanings: dict[str, str]) -> None:
+    assert list(table_of(head).items()) == list(meanings.items())
+
+
+def test_all_that_is_told_is_documented() -> None:
+    """Each field, each state and each histogram, in the order in which they are told."""
+    fields, _, fields_of_workers = MONITORING.partition("### Each worker")
+    for of, page in ((UploadOverview, fields), (WorkerOverview, fields_of_workers)):
+        table = page.partition("\n| field | |\n")[2].partition("\n\n")[0]
+        assert re.findall(r"^\| `(.+?)` ", table, re.MULTILINE) == [
+            field.name for field in dataclasses.fields(of)
+        ]
+    assert list(table_of("state")) == list(STATES)
+    histograms = [
+        field.name for field in dataclasses.fields(Overview) if field.type == "HistogramOverview"
+    ]
+    assert list(table_of("histogram")) == histograms
+    assert f"at most {PATH_BYTES} bytes" in MONITORING
+    assert f"up to {RECORDS} of each worker" in MONITORING
 
 
 def test_the_commands_exist() -> None:
