@@ -49,11 +49,11 @@ ENDINGS = {
 EVENTS = {
     "bytes": "bytes of bodies that were received, thrown away ones included",
     "turns": "turns that were granted",
-    "grants_by_deadline": "those of them that the deadline granted, because the loop was busy",
+    "grants_by_deadline": "turns that the deadline granted, because the loop was busy",
     "loop_blocked": "times that a greenlet held the loop longer than loop_blocked_ms",
     "lingered": "connections that lingered",
-    "lingered_bytes": "bytes that those threw away",
-    "lingering_cut": "those that ended because time was up, or another needed the place",
+    "lingered_bytes": "bytes that lingering connections threw away",
+    "lingering_cut": "lingering connections whose time was up, or whose place another needed",
     "handshake_failed": "TLS handshakes that failed or took too long",
     "headers_timed_out": "new connections without a request for header_timeout_seconds",
 }
@@ -160,6 +160,7 @@ class Sheet(ctypes.Structure):
     began: float
     alive: float
     numbers: ctypes.Array[ctypes.c_int64]
+    told: ctypes.Array[ctypes.c_int64]
     lag: Histogram
     arrival: Histogram
     turn_wait: Histogram
@@ -173,6 +174,7 @@ class Sheet(ctypes.Structure):
         ("began", ctypes.c_double),
         ("alive", ctypes.c_double),  # when its loop last went round; 0 where nothing looks
         ("numbers", ctypes.c_int64 * len(NUMBERS)),
+        ("told", ctypes.c_int64 * len(NUMBERS)),  # of these, by whoever holds Board.telling()
         ("lag", Histogram),
         ("arrival", Histogram),
         ("turn_wait", Histogram),
@@ -189,6 +191,20 @@ class Sheet(ctypes.Structure):
     def number(self, name: str) -> int:
         """One of the numbers."""
         return self.numbers[_POSITIONS[name]]
+
+    def untold(self, name: str) -> int:
+        """By how much one of the numbers has grown since it was told."""
+        position = _POSITIONS[name]
+        return self.numbers[position] - self.told[position]
+
+    def tell(self, name: str, number: int) -> None:
+        """Note that so much more was told of one of the numbers."""
+        self.told[_POSITIONS[name]] += number
+
+    def lag_of_last(self, seconds: int) -> list[float]:
+        """The greatest lag in each of the last seconds, the latest last; at most LAG_SECONDS."""
+        first = max(0, self.seconds - min(seconds, LAG_SECONDS))
+        return [self.lag_of_seconds[n % LAG_SECONDS] for n in range(first, self.seconds)]
 
     def uploads(self) -> Iterator[UploadRecord]:
         """The records in use, of uploads that run and of the last that ended."""
@@ -287,6 +303,17 @@ class Board:
             # A process can't tell its own lock from none.
             if sheet.pid and sheet is not self._own and self._lock(position):
                 sheet.bury()
+                self._unlock(position)
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[bool]:
+        """While this process alone tells others what was counted; False if another one does."""
+        position = len(self._sheets)  # behind those of the sheets
+        alone = self._lock(position)
+        try:
+            yield alone
+        finally:
+            if alone:
                 self._unlock(position)
 
     def _lock(self, position: int) -> bool:

@@ -225,13 +225,12 @@ def _state(record: UploadRecord) -> str:
 
 
 def _worker(sheet: Sheet, now: float) -> WorkerOverview:
-    seconds = range(max(0, sheet.seconds - LAG_SECONDS), sheet.seconds)
     return WorkerOverview(
         pid=sheet.pid,
         seconds=now - sheet.began,
         silent_seconds=max(0.0, now - sheet.alive) if sheet.alive else None,
         uploads=sheet.number("uploads"),
-        lag=[sheet.lag_of_seconds[second % LAG_SECONDS] for second in seconds],
+        lag=sheet.lag_of_last(LAG_SECONDS),
     )
 
 
