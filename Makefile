@@ -5,7 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # The oldest versions that are supported, for the live tests: setup.cfg's lower bounds.
-OLDEST := gunicorn[gevent]==25.0.0 gevent==24.10.1 werkzeug==3.1.7 flask==3.1.0 h2==4.1.0
+OLDEST := gunicorn[gevent]==25.0.0 gevent==24.10.1 werkzeug==3.1.7 flask==3.1.0 h2==4.1.0 \
+	prometheus_client==0.14.0
 
 # How long `make soak` takes.
 SOAK_SECONDS ?= 300

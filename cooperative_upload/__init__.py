@@ -18,6 +18,8 @@ UploadError            base of all that can go wrong, by who is at fault:
     SettingsError      the operator
 upload_statistics      how the bodies of this process ended, in numbers
 overview               the same of all workers, with the uploads in progress and the loops' lag
+prometheus.UploadCollector
+                       the same for Prometheus
 share_statistics       has the workers of another server count together, too
 current_scheduler      the turns of the current hub, and their statistics()
 """

@@ -26,6 +26,7 @@ FLOORS = [
     "board",
     "monitor",
     "overview",
+    "prometheus",
     "loop_probe",
     "scheduler",
     "blocks",
@@ -54,7 +55,12 @@ FLOORS = [
 REQUIRED = {"gevent", "werkzeug", "gunicorn"}  # install_requires in setup.cfg
 
 # What a module needs beyond that: who imports it has the framework, or is told what is missing.
-OPTIONAL = {"flask_ext": {"flask"}, "django_ext": {"django"}, "digests": {"google_crc32c"}}
+OPTIONAL = {
+    "flask_ext": {"flask"},
+    "django_ext": {"django"},
+    "digests": {"google_crc32c"},
+    "prometheus": {"prometheus_client"},
+}
 
 
 def imports(path: Path) -> list[tuple[int, str]]:
@@ -105,7 +111,7 @@ def test_the_package_needs_no_framework() -> None:
     """What is optional is loaded by who asks for it."""
     program = """if True:
         import sys
-        for name in ("flask", "google_crc32c", "django"):
+        for name in ("flask", "google_crc32c", "django", "prometheus_client"):
             sys.modules[name] = None
         import cooperative_upload
         for name in cooperative_upload.__all__:
@@ -116,6 +122,12 @@ def test_the_package_needs_no_framework() -> None:
             assert "flask" in str(error), error
         else:
             raise SystemExit("the Flask extension without Flask")
+        try:
+            import cooperative_upload.prometheus
+        except ImportError as error:
+            assert "pip install prometheus_client" in str(error), error
+        else:
+            raise SystemExit("the collector without prometheus_client")
     """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
