@@ -27,6 +27,7 @@ FLOORS = [
     "monitor",
     "overview",
     "prometheus",
+    "statsd",
     "loop_probe",
     "scheduler",
     "blocks",
