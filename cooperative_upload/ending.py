@@ -7,6 +7,7 @@ from typing import Any
 from .body import CooperativeInput
 from .errors import RequestError, StorageError, progress
 from .monitor import Upload
+from .statsd import send_ended
 
 # Endings that need no line in the log.
 _ENDED_WELL = frozenset({"complete", "drained"})
@@ -34,13 +35,14 @@ def ending_of(
 def report(
     upload: Upload, body: CooperativeInput, ending: str, why: str, status: int, log: Any
 ) -> None:
-    """Count it, and write a line to the log unless it ended well.
+    """Count it, tell statsd, and write a line to the log unless it ended well.
 
     status: of the response; 0 if there was none.
     log: a logger, of gunicorn's or of the standard library.
     """
     upload.ended(ending, status)
     body.tell(upload.record)
+    send_ended(log, upload)
     if ending in _ENDED_WELL:
         return
     record = upload.record

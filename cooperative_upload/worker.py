@@ -39,6 +39,7 @@ from .lingering import Lingering
 from .loop_probe import watch_loop
 from .monitor import Upload, count, share_statistics
 from .settings import UploadSettings, setting_names
+from .statsd import telling_statsd
 from .upload_id import chosen_id
 from .wsgi_input import chunk_error
 
@@ -98,7 +99,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def run(self) -> None:
         gevent.spawn(self._answer_in_time)
         watch_loop(self._upload_settings, self.log.warning)
-        super().run()
+        with telling_statsd(self.log):
+            super().run()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         with closed_after(client, self._upload_settings.header_timeout_seconds) as deadline:
