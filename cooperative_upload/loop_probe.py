@@ -61,7 +61,6 @@ class LoopProbe:
         if settings.loop_blocked_ms:
             self._onlooker = _Onlooker(settings.loop_blocked_ms / 1000, warn)
         self._due = 0.0
-        self.each_second: list[Callable[[], object]] = []
 
     def start(self) -> None:
         now = current_sheet().alive = time.monotonic()
@@ -103,8 +102,6 @@ class LoopProbe:
         self._second_ends += passed
         for upload in running_uploads():
             upload.sample_rate(passed)
-        for function in self.each_second:
-            function()
 
 
 class _Onlooker:
@@ -210,13 +207,9 @@ def _places(frame: FrameType | None) -> list[tuple[str, int, str]]:
     return places
 
 
-def watch_loop(settings: UploadSettings, warn: Warn) -> LoopProbe | None:
-    """The probe of the current hub, which is started by the first call; None if it is off."""
-    if not settings.loop_probe_ms:
-        return None
+def watch_loop(settings: UploadSettings, warn: Warn) -> None:
+    """Have the loop of the current hub watched from now on, unless the settings say no."""
     hub = get_hub()
-    probe: LoopProbe | None = hub.__dict__.get(_ATTRIBUTE)
-    if probe is None:
+    if settings.loop_probe_ms and _ATTRIBUTE not in hub.__dict__:
         probe = hub.__dict__[_ATTRIBUTE] = LoopProbe(hub, settings, warn)
         probe.start()
-    return probe
