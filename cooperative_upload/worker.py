@@ -37,7 +37,7 @@ from .exchange import Exchange, answering_for
 from .limits import most_bytes
 from .lingering import Lingering
 from .loop_probe import watch_loop
-from .monitor import Upload, count, share_statistics
+from .monitor import Upload, count, current_sheet, share_statistics
 from .settings import UploadSettings, setting_names
 from .statsd import telling_statsd
 from .upload_id import chosen_id
@@ -97,6 +97,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         self.wsgi: Callable[..., Any] = answering_for(self.wsgi)
 
     def run(self) -> None:
+        current_sheet()  # from now on the others see this worker, though it has counted nothing
         gevent.spawn(self._answer_in_time)
         watch_loop(self._upload_settings, self.log.warning)
         with telling_statsd(self.log):

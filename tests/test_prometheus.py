@@ -209,6 +209,6 @@ def test_registering_takes_no_place_on_the_board() -> None:
         from cooperative_upload.prometheus import UploadCollector
         REGISTRY.register(UploadCollector())
         assert monitor._process is None and monitor._board is None
-        assert b"cooperative_upload_workers 1.0" in generate_latest(REGISTRY)
+        assert b"cooperative_upload_workers 0.0" in generate_latest(REGISTRY)
     """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
