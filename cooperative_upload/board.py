@@ -25,6 +25,8 @@ from typing import Any
 
 from gevent.monkey import get_original
 
+from .upload_id import KEY_BYTES
+
 # Native also where gevent has patched the modules: for threads, and never held by a greenlet that
 # lets others run.
 new_lock: Any = get_original("_thread", "allocate_lock")
@@ -113,7 +115,6 @@ class UploadRecord(ctypes.Structure):
     waited_for_turns: float
     waited_for_client: float
     waited_for_disk: float
-    key: bytes
     client: bytes
     method: bytes
     path: bytes
@@ -133,7 +134,6 @@ class UploadRecord(ctypes.Structure):
         ("waited_for_turns", ctypes.c_double),  # seconds
         ("waited_for_client", ctypes.c_double),
         ("waited_for_disk", ctypes.c_double),
-        ("key", ctypes.c_char * 40),  # of upload_id.py; empty if the client chose none
         ("client", ctypes.c_char * CLIENT_BYTES),
         ("method", ctypes.c_char * METHOD_BYTES),
         ("path", ctypes.c_char * PATH_BYTES),
@@ -168,6 +168,7 @@ class Sheet(ctypes.Structure):
     seconds: int
     records_used: int
     records: ctypes.Array[UploadRecord]
+    keys: ctypes.Array[ctypes.Array[ctypes.c_char]]
 
     _fields_ = [
         ("pid", ctypes.c_uint64),
@@ -182,6 +183,9 @@ class Sheet(ctypes.Structure):
         ("seconds", ctypes.c_uint64),  # that went into it so far
         ("records_used", ctypes.c_uint64),  # of the following, those ever used
         ("records", UploadRecord * RECORDS),
+        # Those of upload_id.py, one for each record; zeros if the client chose no id. They lie
+        # side by side so that one can be found without a look at each record.
+        ("keys", ctypes.c_char * KEY_BYTES * RECORDS),
     ]
 
     def add(self, name: str, number: int = 1) -> None:
@@ -212,6 +216,25 @@ class Sheet(ctypes.Structure):
             record = self.records[position]
             if record.number:
                 yield record
+
+    def uploads_with(self, key: bytes) -> Iterator[UploadRecord]:
+        """Copies of the records with that key, of uploads that run or have ended.
+
+        Each is of one upload: a record that its process gives to another meanwhile is left out.
+        One without an end may be further than it says; one with an end is complete.
+        """
+        for position in self._positions_of(key):
+            copy = copy_of(self.records[position])
+            if copy is not None and self.keys[position].raw == key:
+                yield copy
+
+    def _positions_of(self, key: bytes) -> Iterator[int]:
+        keys = bytes(self.keys)
+        found = keys.find(key)
+        while found >= 0:
+            if found % KEY_BYTES == 0:
+                yield found // KEY_BYTES
+            found = keys.find(key, found + 1)
 
     def bury(self) -> None:
         """Account for the uploads of a process that has gone: they ended with it."""
@@ -246,8 +269,9 @@ def copy_of(record: UploadRecord) -> UploadRecord | None:
     It is written by another process meanwhile, which takes its number away first and sets the
     next one last.
     """
-    number = record.number
+    number, ended = record.number, record.ended
     copy = UploadRecord.from_buffer_copy(record)
+    copy.ended = ended  # which is written last, and may have been since it was read
     return copy if number and record.number == number else None
 
 

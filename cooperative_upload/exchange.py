@@ -74,8 +74,7 @@ class Exchange:
 
         RFC 9110 section 10.1.1: no 100 once the final status is on its way.
         """
-        responded = self._response is not None and self._response.headers_sent
-        if self._awaits_continue and not responded:
+        if self._awaits_continue and not self._response_begun:
             self._awaits_continue = False
             send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -119,18 +118,31 @@ class Exchange:
         if self.leaves_too_much or not self.body.to_come:
             return
         self._upload.record.draining = 1
+        self._upload.record.status = self._status  # whoever asks need not wait for the rest
         with self._upload.running(), contextlib.suppress(BodyError, gevent.Timeout):
             with gevent.Timeout(self._settings.lingering_seconds):
                 while self.body.read(BLOCK_BYTES):
                     pass
             self._drained = True
 
-    def report(self, log: Any) -> None:
-        """Count how the body ended, and write a line to the log unless it ended well."""
+    def report(self, log: Any, *, raised: bool = False) -> None:
+        """Count how the body ended, and write a line to the log unless it ended well.
+
+        raised: by the application, or in sending what it had answered. Where nothing of that has
+            gone out, the answer is gunicorn's own, and the application has none.
+        """
         ending, why = self._ending()
         let_go(self._answer, self.body.error)
-        status = getattr(self._response, "status_code", None) or 0
+        status = 0 if raised and not self._response_begun else self._status
         report(self._upload, self.body, ending, why, status, log)
+
+    @property
+    def _response_begun(self) -> bool:
+        return self._response is not None and bool(self._response.headers_sent)
+
+    @property
+    def _status(self) -> int:
+        return getattr(self._response, "status_code", None) or 0
 
     def answer(
         self,

@@ -32,7 +32,7 @@ from .board import (
     end,
     new_lock,
 )
-from .upload_id import key_of
+from .upload_id import KEY_BYTES, key_of
 
 # Seconds for which an upload that has ended can still be asked about, if there are records enough.
 KEPT_SECONDS = 60.0
@@ -67,7 +67,7 @@ class Upload:
         record.expected = -1 if expected is None else expected
         record.rate = record.arrived = record.ended = 0.0
         record.waited_for_turns = record.waited_for_client = record.waited_for_disk = 0.0
-        record.key = key_of(chosen_id)
+        process.write_key(self._position, key_of(chosen_id))
         record.client = client.encode()[:CLIENT_BYTES]
         record.method = method.encode()[:METHOD_BYTES]
         record.path = path.encode("utf-8", "surrogateescape")[:PATH_BYTES]
@@ -149,6 +149,11 @@ class _Process:
             return UploadRecord()
         record: UploadRecord = self.sheet.records[position]
         return record
+
+    def write_key(self, position: int | None, key: bytes) -> None:
+        """Have the record in that position found by that key, or by none if it is empty."""
+        if position is not None:
+            self.sheet.keys[position].raw = key.ljust(KEY_BYTES, b"\0")
 
     def take_position(self) -> int | None:
         """That of a record which was not used yet, or else ended longest ago; None if all run."""

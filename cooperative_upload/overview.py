@@ -35,6 +35,9 @@ _STATES = {
 DRAINING = "draining"
 ANSWERING = "answering"  # the whole body has come
 
+# The endings of a body that came to its last byte.
+_CAME_WHOLE = frozenset({"complete", "drained"})
+
 # All that an upload in progress can be doing.
 STATES = (*_STATES.values(), DRAINING, ANSWERING)
 
@@ -123,10 +126,11 @@ class Overview:
 class Progress:
     """How far the upload is that has an id.
 
-    state: "uploading", "done" or "error".
+    state: "uploading"; "done" once the whole body has come and was answered with a status below
+        400; "error" once it has ended in any other way, or is refused.
     received, size: bytes; size is None where the framing does not announce it.
     rate: bytes a second, of the last seconds.
-    status: of the response once there is one, else 0.
+    status: of the response; 0 as long as there is none, and if there never was one.
     ending: one of ENDINGS, once it has ended.
     """
 
@@ -164,16 +168,15 @@ def find_progress(chosen_id: str) -> Progress | None:
 
     It can be found for KEPT_SECONDS after its end, or longer.
     """
+    if not chosen_id:
+        return None
     key = key_of(chosen_id)
     long_ago = time.monotonic() - KEPT_SECONDS
-    if not key:
-        return None
-    sheets = current_board().sheets()
-    records = (record for sheet in sheets for record in sheet.uploads() if record.key == key)
     found = [
         record
-        for record in _copies(records)
-        if record.key == key and (not record.ended or record.ended > long_ago)
+        for sheet in current_board().sheets()
+        for record in sheet.uploads_with(key)
+        if not record.ended or record.ended > long_ago
     ]
     if not found:
         return None
@@ -186,16 +189,23 @@ def _copies(records: Iterable[UploadRecord]) -> Iterator[UploadRecord]:
 
 
 def _progress(record: UploadRecord) -> Progress:
-    ending = ending_name(record) if record.ended else None
-    going_well = {None: "uploading", "complete": "done"}
     return Progress(
-        state=going_well.get(ending, "error") if record.status < 400 else "error",
+        state=_state_of_progress(record),
         received=record.received,
         size=None if record.expected < 0 else record.expected,
         rate=record.rate,
         status=record.status,
-        ending=ending,
+        ending=ending_name(record) if record.ended else None,
     )
+
+
+def _state_of_progress(record: UploadRecord) -> str:
+    if record.status >= 400:
+        return "error"
+    if not record.ended:
+        return "uploading"
+    # Without a status the application failed before it had answered.
+    return "done" if record.status and ending_name(record) in _CAME_WHOLE else "error"
 
 
 def _upload(sheet: Sheet, record: UploadRecord, now: float) -> UploadOverview:

@@ -124,7 +124,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         except StopIteration:  # gunicorn's way to say so
             closing = True
         except BaseException:  # whose answer, if there is one, must not wait for a client
-            exchange.report(self.log)
+            exchange.report(self.log, raised=True)
             raise
         try:
             # A client whose connection closes is not waited for, but may have sent everything.
@@ -158,8 +158,10 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         try:
             with exchange.running(), self._being_busy():
                 super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
-        finally:
-            exchange.report(self.log)
+        except BaseException:
+            exchange.report(self.log, raised=True)
+            raise
+        exchange.report(self.log)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         if isinstance(exc, GreenletExit):
