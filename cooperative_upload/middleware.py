@@ -68,7 +68,6 @@ class CooperativeUploadMiddleware:
             return response
         environ["wsgi.input"] = body
         environ["wsgi.input_terminated"] = True
-        watch_loop(self.settings, _log.warning)
         request = _Request(self._application, environ, body, self._places)
         with contextlib.ExitStack() as stack:
             stack.enter_context(request.running())
@@ -83,6 +82,7 @@ class CooperativeUploadMiddleware:
         stream = environ.get("wsgi.input")  # werkzeug calls applications with an empty environ
         if stream is None or isinstance(stream, CooperativeInput) or current_hub() is None:
             return None
+        watch_loop(self.settings, _log.warning)  # from the first request on, whatever it is
         body = cooperative_input(environ, self.settings)
         return None if body.content_length == 0 else body
 

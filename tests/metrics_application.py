@@ -39,4 +39,4 @@ application = with_metrics(uploads)
 
 
 def wrapped() -> Application:
-    return with_metrics(CooperativeUploadMiddleware(uploads))
+    return CooperativeUploadMiddleware(application)
