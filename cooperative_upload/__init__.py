@@ -20,6 +20,7 @@ upload_statistics      how the bodies of this process ended, in numbers
 overview               the same of all workers, with the uploads in progress and the loops' lag
 prometheus.UploadCollector
                        the same for Prometheus
+StatusPage             these numbers as a page to watch, and as JSON, for a mount of your own
 share_statistics       has the workers of another server count together, too
 current_scheduler      the turns of the current hub, and their statistics()
 """
@@ -51,6 +52,7 @@ from .safe_path import path_below
 from .scheduler import SchedulerStatistics, current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
+from .status_page import StatusPage
 from .streaming import Part, Received, receive, stream_parts
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ __all__ = [
     "SchedulerStatistics",
     "SettingsError",
     "Spool",
+    "StatusPage",
     "StorageError",
     "TooManyUploads",
     "UnsafePath",

@@ -7,11 +7,13 @@ import hashlib
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask, request
 from greenlets import hub_scheduler, in_greenlet
+from werkzeug.test import Client
 from wsgi import call, environ
 
 from cooperative_upload.access_log import ATOMS
@@ -21,6 +23,7 @@ from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+LOOPBACK = {"REMOTE_ADDR": "127.0.0.1"}
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -94,6 +97,30 @@ def test_the_examples_of_the_wrapper_page(tmp_path: Path) -> None:
     assert client.post("/forms", data=form).text == "stored"
     assert (tmp_path / "b.bin").read_bytes() == b"of a form"
     assert client.put("/files/..%2Fc", data=b"x").status_code == 400
+
+
+def test_the_examples_of_the_status_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Flask with a token, beside any application with a list, and behind ProxyFix."""
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    section = page.partition("\n## Status page\n")[2].partition("\n## ")[0]
+    in_flask, beside_any, behind_nginx = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    monkeypatch.setenv("STATUS_TOKEN", "kQ3vT9-eY_7wLr2MzX0a")
+    flask = Flask(__name__)
+    exec(in_flask, {"app": flask})
+    bearer = {"Authorization": "Bearer kQ3vT9-eY_7wLr2MzX0a"}
+    assert flask.test_client().get("/upload-status/status.json").status_code == 401
+    assert flask.test_client().get("/upload-status/status.json", headers=bearer).json
+    names: dict[str, Any] = {"application": Flask(__name__).wsgi_app}
+    exec(beside_any, names)
+    direct = names["application"]
+    app = SimpleNamespace(wsgi_app=direct)
+    exec(behind_nginx, {"app": app})
+    for address, status in {"10.20.30.40": 200, "10.21.30.40": 403}.items():
+        forwarded = {"X-Forwarded-For": f"127.0.0.1, {address}"}
+        for application, expected in ((direct, 403), (app.wsgi_app, status)):
+            client = Client(application)
+            answer = client.get("/upload-status/", headers=forwarded, environ_base=LOOPBACK)
+            assert answer.status_code == expected
 
 
 def test_the_faults_name_tests_that_exist() -> None:

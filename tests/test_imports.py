@@ -28,6 +28,7 @@ FLOORS = [
     "overview",
     "prometheus",
     "statsd",
+    "status_page",
     "loop_probe",
     "scheduler",
     "blocks",

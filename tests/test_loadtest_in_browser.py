@@ -10,7 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chromium import IS_INSTALLED, NEEDED, headless_chromium
+from chromium import (
+    DESKTOP,
+    IS_INSTALLED,
+    NEEDED,
+    PHONE,
+    contrast,
+    errors,
+    headless_chromium,
+    look,
+    text,
+)
 from loadtest_runs import ROOT, answers, wait_until
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -23,7 +33,6 @@ from loadtest.settings import Settings
 from loadtest.uploads import Upload
 
 pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason=NEEDED)
-PHONE, DESKTOP = 390, 1280  # pixels of width
 LARGE = 1_000_000_000  # bytes: what the demo is for
 
 
@@ -31,24 +40,6 @@ LARGE = 1_000_000_000  # bytes: what the demo is for
 def browser() -> Iterator[webdriver.Chrome]:
     with headless_chromium() as driver:
         yield driver
-
-
-def look(browser: webdriver.Chrome, *, width: int, dark: bool = False) -> None:
-    """Give the page a width and a colour scheme."""
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == PHONE}
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-
-
-def errors(browser: webdriver.Chrome) -> list[object]:
-    """What the page complained about in the console."""
-    log: list[dict[str, object]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
-    return [entry for entry in log if entry["level"] == "SEVERE"]
-
-
-def text(browser: webdriver.Chrome, selector: str) -> str:
-    return browser.find_element(By.CSS_SELECTOR, selector).text
 
 
 # The report
@@ -130,26 +121,6 @@ def test_the_report_fits_and_can_be_read(
     assert shown == ([False, True] if width == PHONE else [True, False])
     for selector in ("h1", "figcaption", "td", "#timeline text"):
         assert contrast(browser, selector) > 4.5, selector  # WCAG 2, level AA
-
-
-def contrast(browser: webdriver.Chrome, selector: str) -> float:
-    """The ratio of luminances of the element's text and the page."""
-    colours = browser.execute_script(
-        "const style = getComputedStyle(document.querySelector(arguments[0]));"
-        "const svg = document.querySelector(arguments[0]) instanceof SVGElement;"
-        "return [svg ? style.fill : style.color,"
-        " getComputedStyle(document.body).backgroundColor]",
-        selector,
-    )
-    values = sorted(luminance(colour) for colour in colours)
-    return (values[1] + 0.05) / (values[0] + 0.05)
-
-
-def luminance(colour: str) -> float:
-    """Of `rgb(r, g, b)`, as WCAG 2 defines it."""
-    channels = [int(value) / 255 for value in colour.strip("rgba()").split(",")[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 # The demo
