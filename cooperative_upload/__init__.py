@@ -21,6 +21,7 @@ overview               the same of all workers, with the uploads in progress and
 prometheus.UploadCollector
                        the same for Prometheus
 StatusPage             these numbers as a page to watch, and as JSON, for a mount of your own
+UploadProgress         how far an upload is, for its own user: a WSGI application to mount
 share_statistics       has the workers of another server count together, too
 current_scheduler      the turns of the current hub, and their statistics()
 """
@@ -48,6 +49,7 @@ from .errors import (
 from .middleware import CooperativeUploadMiddleware
 from .monitor import share_statistics, upload_statistics
 from .overview import overview
+from .progress import UploadProgress
 from .safe_path import path_below
 from .scheduler import SchedulerStatistics, current_scheduler
 from .settings import UploadSettings
@@ -78,6 +80,7 @@ __all__ = [
     "TooManyUploads",
     "UnsafePath",
     "UploadError",
+    "UploadProgress",
     "UploadSettings",
     "Worker",
     "WorkerEnding",

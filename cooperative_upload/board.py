@@ -223,17 +223,17 @@ class Sheet(ctypes.Structure):
         Each is of one upload: a record that its process gives to another meanwhile is left out.
         One without an end may be further than it says; one with an end is complete.
         """
-        for position in self._positions_of(key):
+        for position in self._positions_to_look_at(key):
             copy = copy_of(self.records[position])
             if copy is not None and self.keys[position].raw == key:
                 yield copy
 
-    def _positions_of(self, key: bytes) -> Iterator[int]:
+    def _positions_to_look_at(self, key: bytes) -> Iterator[int]:
+        """Those with the key a moment ago, and where the end of one and the next look like it."""
         keys = bytes(self.keys)
         found = keys.find(key)
         while found >= 0:
-            if found % KEY_BYTES == 0:
-                yield found // KEY_BYTES
+            yield found // KEY_BYTES
             found = keys.find(key, found + 1)
 
     def bury(self) -> None:

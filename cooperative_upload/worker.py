@@ -38,6 +38,7 @@ from .limits import most_bytes
 from .lingering import Lingering
 from .loop_probe import watch_loop
 from .monitor import Upload, count, current_sheet, share_statistics
+from .progress import end_streams
 from .settings import UploadSettings, setting_names
 from .statsd import telling_statsd
 from .upload_id import chosen_id
@@ -183,6 +184,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         """Once the worker is to end: cut what would not be done before it is killed."""
         while self.alive:
             gevent.sleep(_LOOK_EVERY)
+        end_streams()
         gevent.sleep(max(0, self.cfg.graceful_timeout - _TIME_TO_ANSWER))
         gevent.killall(list(self._busy), block=False)
 

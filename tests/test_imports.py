@@ -31,6 +31,7 @@ FLOORS = [
     "status_page",
     "loop_probe",
     "scheduler",
+    "progress",
     "blocks",
     "unnamed_file",
     "writer",

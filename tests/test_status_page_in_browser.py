@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -466,12 +467,13 @@ def test_a_silent_worker_is_told_and_its_chart_stops(
 def test_workers_that_count_apart_are_told(browser: webdriver.Chrome, server: Server) -> None:
     """Whoever answers knows itself alone. A worker that has only gone says nothing of the kind."""
     server.workers, server.numbers = [worker(71)], {"complete": 100}
+    began = time.monotonic()
     open_page(browser, server)
     server.workers, server.numbers = [worker(72)], {"complete": 100}
     wait_for_text(browser, ".worker h3", "Worker 72")
     assert not browser.find_element(By.ID, "apart").is_displayed()
     assert text(browser, "#complete") == "0"
-    server.workers = [worker(71)]
+    server.workers = [worker(71, seconds=7500.0 + time.monotonic() - began)]
     wait_until(browser.find_element(By.ID, "apart").is_displayed, "a notice")
     assert "cooperative_upload.share_statistics()" in text(browser, "#apart")
     assert text(browser, "#complete") == "–"  # noqa: RUF001
