@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -238,20 +238,24 @@ def examples(section: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-def wait_for_documented_workers(server: LiveServer) -> None:
-    wait_until(lambda: "Booting worker" in server.log(), "a worker")
-    wait_for_workers(server)
-
-
 def documented_server(
-    gunicorn: Gunicorn, example: str, environment: dict[str, str] | None = None
+    gunicorn: Gunicorn,
+    example: str,
+    environment: dict[str, str] | None = None,
+    written_by_workers: Callable[[], bool] = lambda: True,
 ) -> LiveServer:
+    def ready(server: LiveServer) -> None:
+        wait_until(lambda: "Booting worker" in server.log(), "a worker")
+        wait_until(written_by_workers, "what the workers write when they start")
+        wait_for_workers(server)
+
     server = LiveServer(
         gunicorn,
         *("--workers", str(WORKERS)),
+        *("--access-logfile", "-", "--access-logformat", "%(m)s by %(p)s"),
         application="app:app",
         environment=environment,
-        ready=wait_for_documented_workers,
+        ready=ready,
     )
     (server.directory / "app.py").write_text(example)
     return server
@@ -276,18 +280,23 @@ def test_documented_application_with_the_default_registry(gunicorn: Gunicorn) ->
 
 def test_documented_application_in_multiprocess_mode(gunicorn: Gunicorn, tmp_path: Path) -> None:
     """A counter of the application's own, whose workers write files, is in the same scrape."""
+
+    def all_files_are_there() -> bool:
+        """prometheus_client fails where it reads one that another process has just opened."""
+        return [path.stat().st_size > 0 for path in tmp_path.iterdir()] == [True] * WORKERS
+
     example = examples("Prometheus")[1]
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    with documented_server(gunicorn, example, environment) as server:
+    with documented_server(gunicorn, example, environment, all_files_are_there) as server:
         uploads = 0
 
-        def some_workers_wrote() -> bool:
+        def some_workers_have_accepted() -> bool:
             nonlocal uploads
             upload_to_example(server)
             uploads += 1
-            return len(list(tmp_path.glob("counter_*.db"))) > 1
+            return len(set(re.findall(r"POST by <(\d+)>", server.log()))) > 1
 
-        wait_until(some_workers_wrote, "uploads to more than one worker")
+        wait_until(some_workers_have_accepted, "uploads to more than one worker")
         endings = {"complete": uploads}
         wait_until(lambda: bodies(scrape(server)[1]) == endings, "all uploads")
         for _ in range(4 * WORKERS):
