@@ -96,7 +96,9 @@ def _metrics(now: Overview) -> Iterator[Metric]:
         sum(upload.received for upload in now.uploads),
         unit="bytes",
     )
-    yield GaugeMetricFamily(f"{_PREFIX}workers", "Processes that run.", len(now.workers))
+    yield GaugeMetricFamily(
+        f"{_PREFIX}workers", "Processes that count, and run.", len(now.workers)
+    )
     yield _silence(now)
     yield _histogram(
         "loop_lag_seconds",
@@ -104,11 +106,13 @@ def _metrics(now: Overview) -> Iterator[Metric]:
         now.loop_lag,
     )
     yield _histogram(
-        "arrival_seconds", "From the headers of an upload to its last byte.", now.arrival
+        "arrival_seconds",
+        "From the headers of an upload to its last byte, or to its end if that never came.",
+        now.arrival,
     )
     yield _histogram(
         "turn_wait_seconds",
-        "Of the time of each upload, that in which it waited for turns.",
+        "Of the time of each upload, that in which it waited for turns and for a place.",
         now.turn_wait,
     )
 

@@ -219,7 +219,7 @@ def test_middleware_on_the_stock_worker(gunicorn: Gunicorn, shared: bool) -> Non
     with server:
         wait_until(lambda: len(server.workers()) == WORKERS, "the workers")
         if shared:
-            wait_for_workers(server)
+            wait_for_workers(server)  # each is seen from its first request on
         endings = upload_in_known_ways(server)
         if shared:
             check_every_worker(server, endings)
