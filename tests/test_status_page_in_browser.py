@@ -84,6 +84,8 @@ class Server:
     uploads: list[UploadOverview] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     answers: int = 0
+    holding: threading.Event = field(default_factory=threading.Event)
+    held: threading.Event = field(default_factory=threading.Event)
     reserved: socket.socket = field(default_factory=bound_socket)
 
     def __enter__(self) -> Server:
@@ -123,6 +125,9 @@ class Server:
         return f"127.0.0.1:{port_of(self.reserved)}"
 
     def overview(self) -> Overview:
+        if self.holding.is_set():
+            self.held.set()
+            wait_until(lambda: not self.holding.is_set(), "the answer is no longer held back")
         self.answers += 1
         numbers = {**dict.fromkeys(NUMBERS, 0), "uploads": len(self.uploads), **self.numbers}
         lag, duration = HISTOGRAMS
@@ -533,12 +538,46 @@ def test_it_asks_nothing_while_nobody_sees_it(browser: webdriver.Chrome, server:
     assert browser.execute_script("return waiting.size") == 1
     see(browser, hidden=True)
     wait_until(lambda: browser.execute_script("return waiting.size") == 0, "no timer")
-    assert browser.execute_script("return question") is None
     assert text(browser, "#state") == "paused while hidden"
     answers = server.answers
     see(browser, hidden=False)
     wait_for_state(browser, "live")
     wait_until(lambda: server.answers > answers + 1, "answers")
+
+
+def test_what_it_asked_before_it_was_hidden_is_given_up(
+    browser: webdriver.Chrome, server: Server
+) -> None:
+    """Or its answer would go on with asking, while nobody sees it."""
+    open_page(browser, server)
+    server.holding.set()
+    try:
+        wait_until(server.held.is_set, "a question without an answer")
+        see(browser, hidden=True)
+        assert browser.execute_script("return question") is None
+    finally:
+        server.holding.clear()
+    see(browser, hidden=False)
+    wait_for_state(browser, "live")
+    assert text(browser, "#what") == ""
+
+
+def test_an_answer_that_takes_long_is_told(browser: webdriver.Chrome, server: Server) -> None:
+    """Before the page gives it up and asks anew."""
+    open_page(browser, server)
+    browser.execute_script(
+        "window.told = [];"
+        "new MutationObserver(() => told.push([document.body.dataset.state, trouble]))"
+        ".observe(document.body, {attributeFilter: ['data-state']})"
+    )
+    server.holding.set()
+    try:
+        wait_for_state(browser, "away")
+        assert text(browser, "#what").startswith("The server has not answered since ")
+    finally:
+        server.holding.clear()
+    wait_for_state(browser, "live")
+    assert browser.execute_script("return told.find(([state]) => state === 'away')[1]") == ""
 
 
 def see(browser: webdriver.Chrome, *, hidden: bool) -> None:
@@ -598,8 +637,8 @@ def test_it_needs_no_other_host(browser: webdriver.Chrome, server: Server) -> No
 
 
 def test_it_is_watched_with_a_token(browser: webdriver.Chrome, server: Server) -> None:
-    """That the browser has from its address bar or from whom it asked, without the last slash."""
-    browser.get(f"http://anybody:{TOKEN}@{server.address}/with-token")
+    """That the browser has from its address bar, or from whom it asked."""
+    browser.get(f"http://anybody:{TOKEN}@{server.address}/with-token/")
     wait_for_state(browser, "live")
     answers = server.answers
     wait_until(lambda: server.answers > answers, "one more answer")
