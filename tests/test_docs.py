@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import io
 import re
 from pathlib import Path
@@ -16,10 +17,13 @@ from greenlets import hub_scheduler, in_greenlet
 from werkzeug.test import Client
 from wsgi import call, environ
 
+from cooperative_upload import UploadProgress
 from cooperative_upload.access_log import ATOMS
 from cooperative_upload.board import ENDINGS, EVENTS, GAUGES, PATH_BYTES, RECORDS
+from cooperative_upload.monitor import KEPT_SECONDS
 from cooperative_upload.overview import STATES, Overview, UploadOverview, WorkerOverview
 from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
+from cooperative_upload.upload_id import RULE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -121,6 +125,32 @@ def test_the_examples_of_the_status_page(monkeypatch: pytest.MonkeyPatch) -> Non
             client = Client(application)
             answer = client.get("/upload-status/", headers=forwarded, environ_base=LOOPBACK)
             assert answer.status_code == expected
+
+
+def test_the_example_of_progress() -> None:
+    """It is mounted, its answers have what the table says, and ids are as is said."""
+    section = MONITORING.partition("\n## Progress for your own users\n")[2].partition("\n## ")[0]
+    (in_flask,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    app = Flask(__name__)
+    exec(in_flask, {"app": app})
+    client = app.test_client()
+    answer = client.get("/progress", headers={"X-Progress-ID": "0123456789abcdef"})
+    rows = section.partition("\n| answer | |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    named = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in rows]
+    assert set(answer.get_json()) == {name for names in named for name in names}
+    assert client.get("/progress").status_code == 400
+    assert RULE in words(section.replace("`", ""))
+
+
+def test_the_bounds_of_progress() -> None:
+    """Said are those that there are."""
+    section = words(MONITORING.partition("\n## Progress for your own users\n")[2])
+    bounds = inspect.signature(UploadProgress).parameters
+    assert bounds["wait_seconds"].default == 10
+    assert "A stream waits ten seconds" in section
+    assert f"A stream lasts {bounds['longest_seconds'].default:.0f} seconds" in section
+    assert f"at most {bounds['most_streams'].default} in a worker" in section
+    assert f"can be asked for, for {KEPT_SECONDS:.0f} seconds" in section
 
 
 def test_the_faults_name_tests_that_exist() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from http2_client import Http2Connection
 from http_client import DEADLINE, Connection, Response, chunk, content, head
-from live_server import STOCK, Certificate, Gunicorn, LiveServer, wait_until
+from live_server import STOCK, TESTS, Certificate, Gunicorn, LiveServer, wait_until
 from progress_application import LONGEST, WAIT
 
 APPLICATION = "progress_application:application"
@@ -27,6 +27,8 @@ PIECE = content(300_000)
 EVENTS = {"Accept": "text/event-stream"}
 
 FRAMINGS = ["Content-Length", "chunked"]
+
+LOG_WITHOUT_QUERIES = "%(m)s %({script_name}e)s%(U)s %(H)s"
 
 
 @pytest.fixture(scope="module")
@@ -602,6 +604,44 @@ def test_over_http2(gunicorn: Gunicorn, certificate: Certificate, chosen: str) -
             assert answer.body.count(b"data:") == 1
         assert b'"done"' in answer.body
         assert time.monotonic() - began < DEADLINE / 4
+
+
+def test_an_upload_over_http2(gunicorn: Gunicorn, certificate: Certificate, chosen: str) -> None:
+    """Seen from another connection while it goes on; up to gunicorn 26, when it is whole."""
+    options = ("--http-protocols", "h2,h1")
+    with (
+        LiveServer(gunicorn, *options, application=APPLICATION, certificate=certificate) as server,
+        server.connect(protocols=("h2",)) as connection,
+        Asking(server, chosen) as ask,
+    ):
+        http2 = Http2Connection(connection)
+        headers = {"X-Progress-ID": chosen, "Content-Length": str(2 * len(PIECE))}
+        stream = http2.begin("POST", "/swallow", headers)
+        http2.send(stream, PIECE[:50_000])
+        if gunicorn.version >= (27,):
+            told = ask.wait_for(state="uploading", size=2 * len(PIECE))
+            assert told["received"] <= 50_000
+        else:
+            assert ask()["state"] == "starting"
+        http2.send(stream, PIECE[50_000:])
+        http2.send(stream, PIECE, end=True)
+        assert http2.response(stream).status == 200
+        ask.wait_for(state="done", received=2 * len(PIECE))
+
+
+def test_an_access_log_without_ids(newest: Gunicorn, chosen: str) -> None:
+    """By the format that docs/monitoring.md names, with the path of what was mounted."""
+    assert f"`{LOG_WITHOUT_QUERIES}`" in (TESTS.parent / "docs" / "monitoring.md").read_text()
+    log = ("--access-logfile", "-", "--access-logformat", LOG_WITHOUT_QUERIES)
+    with LiveServer(newest, *log, application=APPLICATION) as server:
+        with Stream(server, chosen) as stream:
+            assert stream.next_event()["state"] == "starting"
+        with SlowUpload(server, chosen, 1000, in_query=True) as upload:
+            upload.send(PIECE[:1000])
+            assert upload.finish().status == 200
+        server.wait_for_log("GET /progress HTTP/1.1")
+        server.wait_for_log("POST /swallow HTTP/1.1")
+        assert chosen not in server.log()
 
 
 # What is not told

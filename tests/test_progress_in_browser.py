@@ -185,7 +185,7 @@ def test_the_example_shows_what_has_arrived(
     upload(browser, file)
     wait_until(lambda: "MB/s" in status(browser), "a rate")
     wait_until(lambda: state(browser) in ("done", "failed"), "the end of the upload")
-    assert status(browser) == "holiday.mp4 has arrived, 3.0 MB."
+    assert status(browser) == "3.0 MB have arrived."
     seen = bar_seen(browser)
     assert len(set(seen)) > 2
     assert seen == sorted(seen)
