@@ -228,6 +228,20 @@ def test_an_upload_is_shown_with_all_that_is_known(
     assert errors(browser) == []
 
 
+def test_a_wait_that_goes_on_counts_too(browser: webdriver.Chrome, server: Server) -> None:
+    """The server tells of those that are over: of a client that has stalled that would be none."""
+    stalled = upload(1, state="waiting for the client", waited_for_client=0.0, rate=0.0)
+    busy = upload(2, state="reading", waited_for_client=0.0)
+    server.uploads = [stalled, busy]
+    open_page(browser, server)
+    assert text(browser, "#uploads .client-time") == "0.0 s"
+    wait_until(lambda: text(browser, "#uploads .client-time") >= "1.0 s", "a second of waiting")
+    assert text(browser, "#uploads .turns-time") == "1.0 s"
+    assert text(browser, "#uploads tr:last-child .client-time") == "0.0 s"
+    server.uploads = [replace(stalled, received=300_000_000, waited_for_client=7.0), busy]
+    wait_for_text(browser, "#uploads .client-time", "7.0 s")
+
+
 def test_a_body_of_unknown_length_has_a_bar_that_moves(
     browser: webdriver.Chrome, server: Server
 ) -> None:
