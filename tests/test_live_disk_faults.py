@@ -245,6 +245,7 @@ def test_file_that_the_process_may_not_write_is_a_413(server: LiveServer) -> Non
 def test_want_of_descriptors_is_a_503(server: LiveServer) -> None:
     """For the upload that needs one more; one that has its spool goes on."""
     (worker,) = server.workers()
+    wait_until(lambda: not server.spooled_descriptors(worker), "the end of spools before")
     with HalfUpload(server) as upload, server.connect() as connection:
         server.wait_for_spool()
         connection.ping()
