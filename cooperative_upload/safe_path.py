@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from .errors import UnsafePath
 
@@ -14,6 +14,14 @@ _LONGEST_PATH = 4095  # bytes of a path that the kernel takes (PATH_MAX, which c
 # They make a name look like another one: embeddings, overrides and isolates (UAX #9).
 _TURNS_TEXT_AROUND = frozenset(
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
+)
+
+
+# Devices of Windows, in any case and with any extension. pathlib's own question for them is
+# deprecated since Python 3.13, and what takes its place also refuses names with "?" or "*".
+_RESERVED = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+    | {f"{port}{number}" for port in ("COM", "LPT") for number in "123456789\xb9\xb2\xb3"}
 )
 
 
@@ -57,7 +65,7 @@ def _check(name: str) -> None:
     compatible = unicodedata.normalize("NFKC", name)
     if compatible in (".", "..") or not _is_plain(compatible):
         raise UnsafePath("The name of the file has characters that stand for others.")
-    if PureWindowsPath(name).is_reserved() or name[-1] in ". ":
+    if name.partition(".")[0].rstrip(" ").upper() in _RESERVED or name[-1] in ". ":
         raise UnsafePath("The name of the file is reserved on Windows.")
 
 
