@@ -12,7 +12,10 @@ from collections.abc import Iterator
 
 from gevent.event import Event
 
+from .board import State
+from .body import CooperativeInput
 from .errors import TooManyUploads
+from .monitor import spending
 from .settings import UploadSettings
 
 
@@ -63,6 +66,22 @@ class Admission:
         self._places = _Places(settings.max_uploads) if settings.max_uploads else None
         self._places_of: dict[str, _Places] = {}
         self._interest: dict[str, int] = {}  # uploads of a client that hold a place or wait
+
+    def admit(self, body: CooperativeInput, client: str, places: contextlib.ExitStack) -> None:
+        """Raise what a request is refused with before its application sees it.
+
+        client: its address.
+        places: gives back what it takes here.
+        """
+        if body.error is not None:
+            raise body.error
+        if not body.takes_turns:
+            return
+        with spending(State.WAITING_FOR_A_PLACE, "waited_for_turns"):
+            places.enter_context(self.upload_from(client))
+        # What the application does before its first read is part of the upload too: a hundred
+        # uploads that begin at once would otherwise do it all in one round of the loop.
+        body.checkpoint()
 
     @contextlib.contextmanager
     def upload_from(self, client: str) -> Iterator[None]:

@@ -22,11 +22,10 @@ from .access_log import add_atoms
 from .admission import Admission
 from .answer import answered
 from .blocks import BLOCK_BYTES
-from .board import State
 from .body import CooperativeInput
 from .ending import ending_of, let_go, report
 from .errors import BodyError, RequestError, StorageError, WorkerEnding
-from .monitor import Upload, spending
+from .monitor import Upload
 from .settings import UploadSettings
 from .spool import spools_closed_at_the_end
 
@@ -157,7 +156,8 @@ class Exchange:
         add_atoms(environ, self._upload)
 
         def admitted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            self._admit(environ)
+            client = environ.get("REMOTE_ADDR", "")
+            self._admission.admit(self.body, client, self._places)
             return application(environ, start_response)
 
         return answered(admitted, environ, start_response, self._answer_for)
@@ -169,19 +169,6 @@ class Exchange:
             raise error
         self._answer = error if isinstance(error, RequestError) else WorkerEnding()
         return self._answer
-
-    def _admit(self, environ: dict[str, Any]) -> None:
-        """Raise what the request is refused with before the application sees it."""
-        if self.body.error is not None:
-            raise self.body.error
-        if not self.body.takes_turns:
-            return
-        client = environ.get("REMOTE_ADDR", "")
-        with spending(State.WAITING_FOR_A_PLACE, "waited_for_turns"):
-            self._places.enter_context(self._admission.upload_from(client))
-        # What the application does before its first read is part of the upload too: a hundred
-        # uploads that begin at once would otherwise do it all in one round of the loop.
-        self.body.checkpoint()
 
     def _ending(self) -> tuple[str, str]:
         if self.killed:

@@ -28,12 +28,11 @@ from . import werkzeug_patch
 from .access_log import add_atoms
 from .admission import Admission
 from .answer import answered, is_file_wrapper
-from .board import State
 from .body import CooperativeInput
 from .ending import ending_of, let_go, report
 from .errors import RequestError
 from .loop_probe import watch_loop
-from .monitor import Upload, spending
+from .monitor import Upload
 from .scheduler import current_hub
 from .settings import UploadSettings
 from .spool import RequestSpools, spools_closed_at_the_end
@@ -55,7 +54,7 @@ class CooperativeUploadMiddleware:
     def __init__(self, application: Callable[..., Any], **settings: Any) -> None:
         self._application = application
         self.settings = UploadSettings.from_environment(os.environ, settings)
-        self._admission: Admission | None = None
+        self._admission = Admission(self.settings)
         if self.settings.patch_werkzeug:
             werkzeug_patch.apply(self.settings)
 
@@ -68,7 +67,7 @@ class CooperativeUploadMiddleware:
             return response
         environ["wsgi.input"] = body
         environ["wsgi.input_terminated"] = True
-        request = _Request(self._application, environ, body, self._places)
+        request = _Request(self._application, environ, body, self._admission)
         with contextlib.ExitStack() as stack:
             stack.enter_context(request.running())
             response = request.respond(start_response)
@@ -86,12 +85,6 @@ class CooperativeUploadMiddleware:
         body = cooperative_input(environ, self.settings)
         return None if body.content_length == 0 else body
 
-    def _places(self) -> Admission:
-        # Made by the first upload: a semaphore of gevent's would make a hub where there is none.
-        if self._admission is None:
-            self._admission = Admission(self.settings)
-        return self._admission
-
 
 class _Request:
     """One request with a body."""
@@ -101,12 +94,12 @@ class _Request:
         application: Callable[..., Any],
         environ: dict[str, Any],
         body: CooperativeInput,
-        places: Callable[[], Admission],
+        admission: Admission,
     ) -> None:
         self._application = application
         self._environ = environ
         self._body = body
-        self._admission = places
+        self._admission = admission
         self._places = contextlib.ExitStack()
         self._upload = _upload(environ, body)
         self._status = 0
@@ -150,13 +143,7 @@ class _Request:
         return error
 
     def _admitted(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if self._body.error is not None:
-            raise self._body.error
-        if self._body.takes_turns:
-            client = environ.get("REMOTE_ADDR", "")
-            with spending(State.WAITING_FOR_A_PLACE, "waited_for_turns"):
-                self._places.enter_context(self._admission().upload_from(client))
-            self._body.checkpoint()
+        self._admission.admit(self._body, environ.get("REMOTE_ADDR", ""), self._places)
         return self._application(environ, start_response)
 
 
