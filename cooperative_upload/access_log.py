@@ -22,7 +22,7 @@ ATOMS: dict[str, tuple[str, Callable[[Upload], float]]] = {
         lambda upload: upload.seconds_to_arrive,
     ),
     "cooperative_upload.turn_wait": (
-        "of these, seconds that it waited for turns",
+        "of these, seconds that it waited for turns and for a place",
         lambda upload: float(upload.record.waited_for_turns),
     ),
     "cooperative_upload.client_wait": (
