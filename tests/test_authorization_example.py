@@ -38,6 +38,10 @@ def curl(server: LiveServer, file: Path, *options: str, name: str = "") -> tuple
     """What curl printed, the status, and the bytes of the body that it sent."""
     url = f"http://127.0.0.1:{server.port}/files/{name}"
     command = ["curl", "-sS", "-T", str(file), "-w", "\n%{http_code} %{size_upload}", *options]
+    command += [
+        "--expect100-timeout",
+        "20",
+    ]  # not one second: the server may have to wait for a core
     result = subprocess.run([*command, url], capture_output=True, text=True, timeout=30)
     assert result.returncode == 0, result.stderr
     text, _, numbers = result.stdout.rpartition("\n")
