@@ -27,13 +27,18 @@ from .spool import Spool
 class SpooledFile(UploadedFile):  # type: ignore[misc]  # Django has no type hints
     """A file of a form in a Spool. It has no name on disk, and so no temporary_file_path().
 
-    Django's storages copy it in pieces of 64 KiB; save_to() gives it a name where it can.
+    Django's storages copy it in pieces of 64 KiB.
     """
 
     def save_to(self, path: str | os.PathLike[str]) -> None:
-        """Make it the file `path`, whole or not at all, and without blocking the others."""
+        """Make its content the file `path`, whole or not at all, without blocking the others."""
         self.file.seek(0)
         self.file.save_to(path)
+
+    def move_to(self, path: str | os.PathLike[str]) -> None:
+        """The same and close it: it need not be copied where it can be given the name."""
+        self.file.seek(0)
+        self.file.move_to(path)
 
 
 class SpoolUploadHandler(FileUploadHandler):  # type: ignore[misc]

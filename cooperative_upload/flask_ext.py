@@ -20,7 +20,7 @@ from .werkzeug_patch import save_cooperatively, spool_factory
 
 
 class CooperativeFile(FileStorage):
-    """A file of a form whose save() to a path lets others run, and is whole or not at all."""
+    """A file of a form whose save() to a path lets others run."""
 
     def save(self, dst: str | os.PathLike[str] | IO[bytes], buffer_size: int = 16384) -> None:
         """To a path without blocking; to a file object as werkzeug does it."""

@@ -214,11 +214,12 @@ class UploadSettings:
         "for one size of a file in 65,536, to which werkzeug alone adds a carriage return. Used "
         "with the versions of werkzeug that it was compared with (up to 3.1.x) alone.",
     )
-    save_links: bool = _setting(
-        True,
-        "Whether the first FileStorage.save to the spool's own file system gives the spooled "
-        "file a name there instead of copying it. Turn it off if the application changes a saved "
-        "file and afterwards reads the upload's stream once more.",
+    save_whole: bool = _setting(
+        False,
+        "Whether FileStorage.save to a path lets the file appear whole or not at all, as "
+        "Spool.save_to does, and puts it in the place of one that exists. Off, as in werkzeug: a "
+        "file that exists is emptied and written to, which all see who have it open, locked or "
+        "linked.",
     )
 
     def __post_init__(self) -> None:

@@ -14,17 +14,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 from .blocks import BLOCK_BYTES, BlockReader
 from .disk_file import DiskFile
 from .errors import StorageError, is_for_want_of_room
+from .file_content import append
+from .last_use import run_in_steps
+from .saving import Fill, Saving, written_in_place, written_whole
 from .scheduler import current_scheduler
 from .settings import UploadSettings
-from .unnamed_file import append, whole_or_not_at_all
-from .writer import Job, current_writer
+from .writer import Job
 
 # Blocks that one write takes: IOV_MAX of Linux, and far above what a batch of usual blocks has.
 _MOST_BLOCKS = 1024
@@ -75,6 +77,31 @@ class Spool(BlockReader, io.BufferedIOBase):
         """The number of the descriptor, None while there is none, as SpooledTemporaryFile has."""
         return None if self._disk is None else self._disk.descriptor
 
+    @property
+    def _file(self) -> Spool:
+        """What SpooledTemporaryFile wraps; programs look there for what it lacked up to 3.10."""
+        return self
+
+    @property
+    def _rolled(self) -> bool:
+        """Whether it is on disk, by the name that SpooledTemporaryFile has for it."""
+        return self._memory is None
+
+    @property
+    def _max_size(self) -> int:
+        """Bytes up to which it stays in memory, likewise."""
+        return self._settings.spool_memory_bytes
+
+    @property
+    def getvalue(self) -> Callable[[], bytes]:
+        """The method of io.BytesIO, which werkzeug's files of small forms are; while in memory."""
+        return self._in_memory().getvalue
+
+    @property
+    def getbuffer(self) -> Callable[[], memoryview]:
+        """Likewise."""
+        return self._in_memory().getbuffer
+
     def readable(self) -> bool:
         self._check_usable()
         return True
@@ -118,9 +145,9 @@ class Spool(BlockReader, io.BufferedIOBase):
             self._size = min(self._size, wanted)
             return wanted
         self.flush()
-        disk = self._file_of_our_own()
+        assert self._disk is not None
         with self._errors_of_storage():
-            disk.truncate(wanted)
+            self._disk.truncate(wanted)
         self._size = wanted
         return wanted
 
@@ -175,33 +202,66 @@ class Spool(BlockReader, io.BufferedIOBase):
 
     readinto1 = readinto
 
-    def save_to(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
-        """Make what lies between the position and the end the file `path`; then be at the end.
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """write_to(), or save_to() where the setting save_whole says so: FileStorage.save."""
+        if self._settings.save_whole:
+            self.save_to(path)
+        else:
+            self.write_to(path)
 
-        The file appears whole or not at all. Its mode is what open(path, "wb") would have given
-        it, and an existing file keeps its own. The first save of a whole file on disk within one
-        file system gives that file its name; all others copy, in a thread.
+    def write_to(self, path: str | os.PathLike[str]) -> None:
+        """Write what lies between the position and the end to the file `path`; be at the end.
+
+        As open(path, "wb") and writes to it do: what is there is emptied and written to. Raises
+        OSError for a path that can't be written, and StorageError where there is no room.
+        """
+        self._save(
+            lambda disk, start: disk.write_to(os.fsdecode(path), start, self._size),
+            lambda rest: written_in_place(os.fsdecode(path), rest),
+        )
+
+    def save_to(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
+        """The same, whole or not at all: `path` stays what it was until all is there.
+
+        The file is as open(path, "wb") would have made it; one that is replaced hands its owner,
+        mode and access control list on. What can't be replaced is written to (see saving.py).
 
         fsync: return only when the content and the name are on the medium.
-        Raises OSError for a path that can't be written, and StorageError where there is no room.
         """
+        self._save(
+            lambda disk, start: disk.save_to(os.fsdecode(path), start, self._size, fsync=fsync),
+            lambda rest: written_whole(os.fsdecode(path), rest, fsync=fsync),
+        )
+
+    def move_to(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
+        """As save_to(), and closes this file, whose content need not be copied then.
+
+        A spool on disk that is at its beginning becomes the file, where it is on the same file
+        system and has the rights that a new file there would have. It stays open if this raises.
+        """
+        self._save(
+            lambda disk, start: disk.move_to(os.fsdecode(path), start, self._size, fsync=fsync),
+            lambda rest: written_whole(os.fsdecode(path), rest, fsync=fsync),
+        )
+        self.close()
+
+    def _save(
+        self, from_disk: Callable[[DiskFile, int], None], from_memory: Callable[[Fill], Saving]
+    ) -> None:
         self.flush()
-        start, target = self.tell(), os.fsdecode(path)
+        start = self.tell()
         try:
-            self._save(start, target, fsync=fsync)
+            if self._disk is not None:
+                from_disk(self._disk, start)
+            elif self._memory is not None:
+                rest = memoryview(self._memory.getvalue())[start:]
+                run_in_steps(from_memory(_filled_with(rest)), self._settings)
         except OSError as error:
             if not is_for_want_of_room(error):
                 raise  # the path is the application's choice
             with self._errors_of_storage():
                 raise
         self._go_to(max(start, self._size))
-
-    def _save(self, start: int, target: str, *, fsync: bool) -> None:
-        if self._disk is not None:
-            self._disk.save(target, start, fsync=fsync)
-        elif self._memory is not None:
-            rest = self._memory.getvalue()[start:]
-            current_writer(self._settings).start(_save_bytes, rest, target, fsync).result()
 
     def close(self) -> None:
         """Free the memory and the disk. Never waits; what was not yet written never is."""
@@ -215,6 +275,12 @@ class Spool(BlockReader, io.BufferedIOBase):
         super().close()
         if disk is not None:
             disk.close()
+
+    def _in_memory(self) -> io.BytesIO:
+        self._check_usable()
+        if self._memory is None:  # as for a name that SpooledTemporaryFile does not have
+            raise AttributeError("this file is on disk, and has no such method there")
+        return self._memory
 
     def _receive(self, size: int) -> bytes:
         self.flush()
@@ -246,8 +312,8 @@ class Spool(BlockReader, io.BufferedIOBase):
     def _start_batch(self) -> None:
         """Hand the batch to the disk, after the one in flight."""
         self._settle()
-        disk = self._file_of_our_own()
-        self._in_flight = disk.start_write(self._batch, self._batch_start)
+        assert self._disk is not None
+        self._in_flight = self._disk.start_write(self._batch, self._batch_start)
         self._batch, self._batch_bytes = [], 0
         self._checkpoint()
 
@@ -266,14 +332,6 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._check_usable()
         if waits:
             self._checkpoint()
-
-    def _file_of_our_own(self) -> DiskFile:
-        """The file on disk, to be changed: not the one that has been saved under a name."""
-        assert self._disk is not None
-        if self._disk.has_name:
-            with self._errors_of_storage():
-                self._disk = self._disk.private_copy()
-        return self._disk
 
     def _checkpoint(self) -> None:
         scheduler = current_scheduler(self._settings)
@@ -317,6 +375,9 @@ def spools_closed_at_the_end() -> Iterator[RequestSpools]:
             spool.close()
 
 
-def _save_bytes(data: bytes, path: str, fsync: bool) -> None:
-    with whole_or_not_at_all(path, fsync=fsync) as target:
+def _filled_with(data: memoryview) -> Fill:
+    def fill(target: int) -> Iterable[None]:
         append(target, data)
+        return ()
+
+    return fill

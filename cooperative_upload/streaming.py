@@ -98,7 +98,7 @@ def receive(
             running.check(announced)
         except DigestMismatch as error:
             raise body.rejected(error) from None
-        spool.save_to(target, fsync=fsync)
+        spool.move_to(target, fsync=fsync)
     return Received(os.fspath(target), size, running.values())
 
 
@@ -140,7 +140,7 @@ class Part(BlockReader):
         running = Digests(digests)
         with _spool_beside(target, self._settings) as spool:
             size = _copy(self, spool, running)
-            spool.save_to(target, fsync=fsync)
+            spool.move_to(target, fsync=fsync)
         return Received(os.fspath(target), size, running.values())
 
     def _receive(self, size: int) -> bytes:

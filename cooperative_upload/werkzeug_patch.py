@@ -78,8 +78,9 @@ def save_cooperatively(
     self: FileStorage, dst: str | os.PathLike[str] | IO[bytes], buffer_size: int = 16384
 ) -> None:
     """FileStorage.save: a Spool goes to a path without blocking, all else as in werkzeug."""
-    if isinstance(self.stream, Spool) and isinstance(dst, (str, os.PathLike)):
-        self.stream.save_to(dst)
+    path: Any = os.fspath(dst) if hasattr(dst, "__fspath__") else dst
+    if isinstance(self.stream, Spool) and isinstance(path, str):
+        self.stream.save(path)
     else:
         _werkzeug_save(self, dst, buffer_size)
 

@@ -52,7 +52,7 @@ def store(name: str) -> Response:
             while block := request.stream.read(64 * 1024):
                 spool.write(block)
             spool.seek(0)
-            spool.save_to(path)
+            spool.move_to(path)
     except BaseException:  # a client that goes away, a full disk, a worker that is stopped
         QUOTA[g.user] += size
         raise

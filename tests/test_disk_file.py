@@ -7,7 +7,9 @@ queued until it is released, and nothing depends on how fast anything is.
 from __future__ import annotations
 
 import errno
+import functools
 import gc
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +31,9 @@ from greenlets import (
 )
 
 from cooperative_upload import disk_file as disk_file_module
+from cooperative_upload import file_content
 from cooperative_upload.disk_file import DiskFile
+from cooperative_upload.last_use import ClosedByLastUse
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import Spool
 from cooperative_upload.unnamed_file import create_unnamed
@@ -113,7 +117,7 @@ def test_without_the_care_it_would(
 ) -> None:
     """The test above can fail: a close that does not count the uses lets one upload write into
     another's file."""
-    monkeypatch.setattr(DiskFile, "_end_use", lambda self: None)
+    monkeypatch.setattr(ClosedByLastUse, "end_use", lambda self: None)
     with hub_scheduler():
         found = close_and_reuse(file, settings, tmp_path / "victim", close_at_once)
     assert found == b"someone's upload"
@@ -186,38 +190,79 @@ def test_killed_before_the_thread_is_free(settings: UploadSettings, file: DiskFi
         wait_until(lambda: not is_open(file.descriptor))
 
 
-def test_killed_while_it_makes_a_private_copy(settings: UploadSettings, directory: Path) -> None:
-    """Neither of the two files stays open."""
+@pytest.mark.parametrize("step", range(5))
+@pytest.mark.parametrize("way", ["write_to", "save_to"])
+def test_killed_while_it_is_saved(
+    settings: UploadSettings,
+    directory: Path,
+    tmp_path: Path,
+    way: str,
+    step: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither of the two files stays open, in whichever step the greenlet is killed."""
+    monkeypatch.setattr(file_content, "STEP_BYTES", 10)
+    path = tmp_path / "saved"
+    reached, go_on = threading.Event(), threading.Event()
+    begun = itertools.count()
+    real = os.copy_file_range
+
+    def slow(*args: Any) -> int:
+        if next(begun) == step:
+            reached.set()
+            go_on.wait(DEADLINE)
+        return real(*args)
+
+    monkeypatch.setattr(os, "copy_file_range", slow)
+    fsync = {} if way == "write_to" else {"fsync": False}
     with hub_scheduler(), hub_writer():
         file = in_greenlet(lambda: DiskFile(settings))
-        in_greenlet(lambda: file.start_write([b"content"], 0).result())
-        in_greenlet(lambda: file.save(str(directory / "saved"), 0, fsync=False))
-    with hub_scheduler(), busy_disk(settings) as released:
-        copier = gevent.spawn(file.private_copy)
-        gevent.sleep(0)
-        copier.kill()
+        in_greenlet(lambda: file.start_write([bytes(50)], 0).result())
+        saver = gevent.spawn(functools.partial(getattr(file, way), str(path), 0, 50, **fsync))
+        wait_until(reached.is_set)
+        saver.kill()
         in_greenlet(file.close)
-        released.set()
-        wait_until(lambda: open_files(directory) == 0)
-    (directory / "saved").unlink()
+        assert is_open(file.descriptor)  # the step that runs has it
+        go_on.set()
+        wait_until(lambda: open_files(directory) == 0 and open_files(tmp_path) == 0)
+    sizes = [os.path.getsize(entry) for entry in tmp_path.iterdir() if entry.is_file()]
+    begun_in_place = [10 * (step + 1)]
+    whole = [50] if step == 4 else []  # in the last step it comes to its name
+    assert sizes == (begun_in_place if way == "write_to" else whole)
 
 
-def test_a_private_copy_that_fails(
-    settings: UploadSettings, file: DiskFile, directory: Path, monkeypatch: pytest.MonkeyPatch
+def test_others_write_between_two_steps_of_a_save(
+    settings: UploadSettings, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new file is closed, the old one stays as it was."""
+    """A save of gigabytes does not hold the one thread until it is done."""
+    monkeypatch.setattr(file_content, "STEP_BYTES", 10)
+    order: list[str] = []
+    real = os.copy_file_range
 
-    def fail(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "full")
+    def copy(*args: Any) -> int:
+        order.append("copied")
+        return real(*args)
 
-    monkeypatch.setattr(disk_file_module, "append_copy", fail)
+    monkeypatch.setattr(os, "copy_file_range", copy)
     with hub_scheduler(), hub_writer():
-        in_greenlet(lambda: file.start_write([b"content"], 0).result())
-        with pytest.raises(OSError, match="full"):
-            in_greenlet(file.private_copy)
-        wait_until(lambda: open_files(directory) == 1)
-        assert in_greenlet(lambda: file.read(100, 0)) == b"content"
-        in_greenlet(file.close)
+        saved, written = (in_greenlet(lambda: DiskFile(settings)) for _ in range(2))
+        in_greenlet(lambda: saved.start_write([bytes(100)], 0).result())
+
+        def write() -> None:
+            for _ in range(5):
+                written.start_write([b"x"], 0).result()
+                order.append("written")
+
+        join(
+            gevent.spawn(saved.write_to, str(tmp_path / "saved"), 0, 100),
+            gevent.spawn(write),
+        )
+        for file in (saved, written):
+            in_greenlet(file.close)
+        wait_until(lambda: open_files(directory) == 0)
+    assert order.count("copied") == 10
+    assert "written" in order[: order.index("copied", 5)]
+    assert (tmp_path / "saved").read_bytes() == bytes(100)
 
 
 def test_no_hub(settings: UploadSettings, directory: Path) -> None:

@@ -19,21 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from access_lists import DEFAULT, attributes, set_list
 from disk import open_files
 from greenlets import hub_scheduler, hub_writer, in_greenlet
+from inotify import watching
 from unprivileged import give_to_nobody, open_directory, run_unprivileged
 
-from cooperative_upload import unnamed_file
+from cooperative_upload import file_content, unnamed_file
+from cooperative_upload.file_content import append
+from cooperative_upload.saving import written_whole
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import Spool
-from cooperative_upload.unnamed_file import (
-    append,
-    append_copy,
-    create_unnamed,
-    give_name,
-    whole_or_not_at_all,
-    write_all,
-)
 
 CONTENT = b"the new content" * 100
 
@@ -44,29 +40,27 @@ Save = Callable[[Any], None]
 
 
 def by_link(path: Any) -> None:
-    """The first save of a spool on disk."""
+    """A spool on disk that gives its file away."""
     with spool_on_disk() as spool:
-        spool.save_to(path)
+        spool.move_to(path)
 
 
 def by_copy(path: Any) -> None:
-    """Every other save of it."""
-    with spool_on_disk(save_links=False) as spool:
+    """One that keeps it."""
+    with spool_on_disk() as spool:
         spool.save_to(path)
 
 
 def from_memory(path: Any) -> None:
     """A spool that never came to disk."""
-    with Spool() as spool:
-        spool.write(CONTENT)
-        spool.seek(0)
+    with spool_in_memory() as spool:
         spool.save_to(path)
 
 
-def by_descriptor(path: Any) -> None:
-    """The context manager below them."""
-    with whole_or_not_at_all(os.fsdecode(path), fsync=False) as descriptor:
-        append(descriptor, CONTENT)
+def moved_from_memory(path: Any) -> None:
+    """Has nothing to give away."""
+    with spool_in_memory() as spool:
+        spool.move_to(path)
 
 
 def by_open(path: Any) -> None:
@@ -75,14 +69,22 @@ def by_open(path: Any) -> None:
         file.write(CONTENT)
 
 
-def spool_on_disk(**settings: Any) -> Spool:
-    spool = Spool(UploadSettings(spool_memory_bytes=0, **settings))
+def spool_on_disk() -> Spool:
+    return spool_of(0)
+
+
+def spool_in_memory() -> Spool:
+    return spool_of(1 << 20)
+
+
+def spool_of(memory: int) -> Spool:
+    spool = Spool(UploadSettings(spool_memory_bytes=memory))
     spool.write(CONTENT)
     spool.seek(0)
     return spool
 
 
-@pytest.fixture(params=[by_link, by_copy, from_memory, by_descriptor])
+@pytest.fixture(params=[by_link, by_copy, from_memory, moved_from_memory])
 def way(request: pytest.FixtureRequest) -> Save:
     save: Save = request.param
     return save
@@ -178,14 +180,15 @@ def test_a_new_file(save: Save, directory: Path, umask: int) -> None:
     assert os.listdir(directory) == ["new"]
 
 
-@pytest.mark.parametrize("existing", [0o644, 0o600, 0o640, 0o777, 0o400, 0o4755])
+@pytest.mark.parametrize("existing", [0o644, 0o600, 0o640, 0o777, 0o400, 0o4755, 0o2771, 0o1666])
 def test_an_existing_file(save: Save, directory: Path, existing: int) -> None:
-    """It has the new content and keeps its mode."""
+    """It has the new content and keeps its mode, but for what let the old content run as somebody
+    else."""
     path = directory / "old"
     path.write_bytes(b"old" * 10_000)
     path.chmod(existing)
     save(path)
-    assert mode(path) == existing
+    assert mode(path) == existing & 0o777
     assert path.read_bytes() == CONTENT
     assert os.listdir(directory) == ["old"]
 
@@ -348,23 +351,23 @@ def test_a_pipe(way: Save, directory: Path) -> None:
 # Rights.
 
 SAVE = """
-def save(path, **settings):
-    with Spool(UploadSettings(spool_memory_bytes=0, **settings)) as spool:
+def save(path, way="save_to"):
+    with Spool(UploadSettings(spool_memory_bytes=0)) as spool:
         spool.write(b"new content")
         spool.seek(0)
-        spool.save_to(path)
+        getattr(spool, way)(path)
 
-def errno_of(function, *arguments, **settings):
+def errno_of(function, *arguments):
     try:
-        function(*arguments, **settings)
+        function(*arguments)
     except OSError as error:
         return error.errno
     return None
 """
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_read_only_file_is_refused(links: bool) -> None:
+@pytest.mark.parametrize("way", ["save_to", "move_to", "write_to"])
+def test_a_read_only_file_is_refused(way: str) -> None:
     """Although its directory would allow to replace it: open() refuses too."""
     with open_directory() as place:
         path = place / "file"
@@ -372,14 +375,14 @@ def test_a_read_only_file_is_refused(links: bool) -> None:
         path.chmod(0o444)
         give_to_nobody(path)
         run_unprivileged(f"""{SAVE}
-assert errno_of(save, {str(path)!r}, save_links={links}) == errno_of(open, {str(path)!r}, "wb")
+assert errno_of(save, {str(path)!r}, {way!r}) == errno_of(open, {str(path)!r}, "wb")
 assert open({str(path)!r}).read() == "old"
 assert os.listdir({str(place)!r}) == ["file"]
 """)
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_writable_file_in_a_closed_directory(links: bool) -> None:
+@pytest.mark.parametrize("way", ["save_to", "move_to", "write_to"])
+def test_a_writable_file_in_a_closed_directory(way: str) -> None:
     """Can't be replaced, so it is written to, as open() does."""
     with open_directory() as place:
         path = place / "file"
@@ -389,9 +392,9 @@ def test_a_writable_file_in_a_closed_directory(links: bool) -> None:
         inode = path.stat().st_ino
         place.chmod(0o555)
         run_unprivileged(f"""{SAVE}
-save({str(path)!r}, save_links={links})
+save({str(path)!r}, {way!r})
 assert open({str(path)!r}).read() == "new content"
-assert errno_of(save, {str(place / "new")!r}, save_links={links}) == 13
+assert errno_of(save, {str(place / "new")!r}, {way!r}) == 13
 """)
         assert path.stat().st_ino == inode
 
@@ -477,13 +480,13 @@ def test_a_failure_leaves_all_as_it_was(
     if existing is not None:
         path.write_bytes(existing)
 
-    def fail() -> None:
-        with whole_or_not_at_all(str(path), fsync=False) as descriptor:
-            append(descriptor, b"the beginning")
-            raise error
+    def fail(descriptor: int) -> Iterator[None]:
+        append(descriptor, b"the beginning")
+        yield
+        raise error
 
     with pytest.raises(type(error)):
-        fail()
+        list(written_whole(str(path), fail, fsync=False))
     assert (path.read_bytes() if path.exists() else None) == existing
     assert os.listdir(directory) == (["file"] if existing is not None else [])
     assert open_files(directory) == 0
@@ -522,14 +525,15 @@ def test_nobody_sees_a_part(way: Save, directory: Path, monkeypatch: pytest.Monk
     """While it is written the destination has no name, or the old content."""
     path = existing_file(directory)
     seen: list[tuple[list[str], bytes]] = []
-    real = unnamed_file.append
+    real = file_content.append
 
     def watched(descriptor: int, data: bytes) -> None:
         for start in range(0, len(data), 500):
             real(descriptor, data[start : start + 500])
             seen.append((os.listdir(directory), path.read_bytes()))
 
-    for name in ("cooperative_upload.unnamed_file", "cooperative_upload.spool", __name__):
+    monkeypatch.setattr(file_content, "_copy_in_the_kernel", file_content._copy_by_reading)
+    for name in ("cooperative_upload.file_content", "cooperative_upload.spool"):
         monkeypatch.setattr(sys.modules[name], "append", watched)
     way(path)
     assert all(entry == (["file"], b"old") for entry in seen)
@@ -578,10 +582,12 @@ def test_concurrent_savers(directory: Path) -> None:
 
 @pytest.mark.parametrize("has_unnamed", [True, False])
 @pytest.mark.parametrize("existing", [True, False])
-@pytest.mark.parametrize("make", [by_link, by_copy, from_memory])
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+@pytest.mark.parametrize("moves", [True, False])
 def test_fsync_before_and_after_the_name(
     directory: Path,
-    make: Save,
+    moves: bool,
+    memory: int,
     existing: bool,
     has_unnamed: bool,
     monkeypatch: pytest.MonkeyPatch,
@@ -603,11 +609,8 @@ def test_fsync_before_and_after_the_name(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", recorded)
-    memory = 1 << 20 if make is from_memory else 0
-    with Spool(UploadSettings(spool_memory_bytes=memory, save_links=make is by_link)) as spool:
-        spool.write(CONTENT)
-        spool.seek(0)
-        spool.save_to(path, fsync=True)
+    with spool_of(memory) as spool:
+        (spool.move_to if moves else spool.save_to)(path, fsync=True)
     assert events == [("file", False), ("directory", True)]
 
 
@@ -639,7 +642,135 @@ def test_no_fsync_unless_asked_for(
     way(directory / "file")
 
 
-# Links.
+# Refusals, behind which a file can still be written in place.
+
+
+def refused(error: int) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError(error, os.strerror(error))
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [("replace", errno.EBUSY), ("replace", errno.EPERM), ("link", errno.EPERM)],
+)
+def test_a_file_that_can_not_be_replaced(
+    way: Save, directory: Path, function: str, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the rules of a mount, a container or a policy: it is written to, if that is allowed."""
+    path = existing_file(directory)
+    before = path.stat().st_ino
+    monkeypatch.setattr(os, function, refused(error))
+    if function == "link":  # one with a name can still be renamed
+        way(path)
+        assert path.stat().st_ino != before
+    else:
+        way(path)
+        assert path.stat().st_ino == before
+    assert path.read_bytes() == CONTENT
+    assert mode(path) == 0o640
+    assert os.listdir(directory) == ["file"]
+
+
+def test_a_file_system_without_modes(
+    way: Save, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no mode can be given, a file that has another one keeps it by being written to."""
+    monkeypatch.setattr(os, "fchmod", refused(errno.EPERM))
+    path = existing_file(directory)
+    before = path.stat().st_ino
+    way(path)
+    assert path.stat().st_ino == before
+    assert mode(path) == 0o640
+    path.chmod(0o644)
+    before = path.stat().st_ino
+    way(path)
+    assert path.stat().st_ino != before
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_that_is_mounted(way: Save, directory: Path) -> None:
+    """As single files are into containers: EBUSY for whoever would replace it."""
+    source, path = directory / "source", directory / "file"
+    source.write_bytes(b"what was there before, and is longer" * 100)
+    path.touch()
+    mount = subprocess.run(["mount", "--bind", source, path], capture_output=True, check=False)
+    if mount.returncode:
+        pytest.skip("no permission to mount")
+    try:
+        way(path)
+        assert path.read_bytes() == CONTENT
+    finally:
+        subprocess.run(["umount", path], check=True)
+    assert source.read_bytes() == CONTENT
+    assert sorted(os.listdir(directory)) == ["file", "source"]
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_without_room_for_a_name(
+    way: Save, directory: Path, existing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is no refusal: what is there must not be emptied for it."""
+    path = existing_file(directory) if existing else directory / "file"
+    monkeypatch.setattr(os, "link", refused(errno.ENOSPC))
+    with pytest.raises(OSError, match="no space") as caught:
+        way(path)
+    assert caught.value.errno == errno.ENOSPC
+    assert not existing or path.read_bytes() == b"old"
+    assert os.listdir(directory) == (["file"] if existing else [])
+
+
+# Rights of a new file.
+
+
+def test_a_move_copies_what_a_new_file_would_not_be(
+    directory: Path,
+) -> None:
+    """By the umask of now, the access list of the directory, its group, a label."""
+    with spool_on_disk() as spool:
+        before = os.umask(0o077)  # not as when the spool was made
+        try:
+            spooled = os.fstat(spool.fileno()).st_ino
+            spool.move_to(directory / "by umask")
+        finally:
+            os.umask(before)
+    assert (directory / "by umask").stat().st_ino != spooled
+    assert mode(directory / "by umask") == 0o600
+    set_list(directory, "user::rwx,user:12:rwx,group::r-x,mask::rwx,other::---", DEFAULT)
+    by_open(directory / "model")
+    by_link(directory / "by list")
+    assert attributes(directory / "by list") == attributes(directory / "model")
+    assert mode(directory / "by list") == mode(directory / "model") == 0o660
+    with spool_on_disk() as spool:
+        os.setxattr(spool.fileno(), "user.label", b"of the spool directory")
+        os.removexattr(directory, DEFAULT)
+        spool.move_to(directory / "by label")
+    assert attributes(directory / "by label") == {}
+
+
+def test_the_access_list_of_a_file_that_is_replaced(save: Save, directory: Path) -> None:
+    """Its mask is not taken for the rights of the group."""
+    path = existing_file(directory)
+    set_list(path, "user::rw-,user:12:rw-,group::---,mask::rw-,other::---")
+    expected = attributes(path)
+    save(path)
+    assert attributes(path) == expected
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_watchers_are_told(way: Save, directory: Path, existing: bool) -> None:
+    """Of a file that was written, or of one that was moved here."""
+    path = existing_file(directory) if existing else directory / "file"
+    with watching(directory) as events:
+        way(path)
+        told = ("moved_to", "file") if existing else ("close_write", "file")
+        assert told in events()
+
+
+# What becomes of the stream.
 
 
 def inode(path: Path) -> tuple[int, int]:
@@ -648,218 +779,87 @@ def inode(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("existing", [True, False])
-def test_the_first_save_links_and_the_second_copies(directory: Path, existing: bool) -> None:
-    """Two destinations are never one file."""
-    first = existing_file(directory) if existing else directory / "first"
-    second = directory / "second"
+def test_a_move_gives_the_file_away(directory: Path, existing: bool) -> None:
+    """The spooled file itself has the name then, and its stream is closed."""
+    path = existing_file(directory) if existing else directory / "file"
+    spool = spool_on_disk()
+    spooled = os.fstat(spool.fileno()).st_ino
+    spool.move_to(path)
+    assert inode(path) == (spooled, 1)
+    assert path.read_bytes() == CONTENT
+    for call in (spool.read, spool.tell, lambda: spool.move_to(path)):
+        with pytest.raises(ValueError, match="closed file"):
+            call()
+
+
+def test_a_move_that_fails_leaves_the_stream(directory: Path) -> None:
+    """The application may try another path."""
+    for spool in (spool_on_disk(), spool_in_memory()):
+        with spool, pytest.raises(FileNotFoundError):
+            spool.move_to(directory / "missing" / "file")
+        assert spool.closed
     with spool_on_disk() as spool:
-        spooled = os.fstat(spool.fileno()).st_ino
-        spool.save_to(first)
-        assert inode(first) == (spooled, 1)
+        with pytest.raises(IsADirectoryError):
+            spool.move_to(directory)
+        assert spool.read() == CONTENT
         spool.seek(0)
-        spool.save_to(second)
-        assert inode(second)[0] != spooled
-        assert inode(second)[1] == 1
-        spool.seek(0)
-        spool.save_to(first)  # also onto the first once more
-        assert inode(first)[0] != spooled
+        spool.move_to(directory / "file")
+    assert (directory / "file").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("way", ["save_to", "write_to"])
+@pytest.mark.parametrize("make", [spool_on_disk, spool_in_memory])
+def test_a_saved_file_is_not_the_streams(
+    directory: Path, way: str, make: Callable[[], Spool]
+) -> None:
+    """Whatever happens to the one does not show in the other."""
+    path = directory / "file"
+    with make() as spool:
+        getattr(spool, way)(path)
+        with path.open("r+b") as file:
+            file.write(b"XXX")
+        os.utime(path)
         spool.seek(0)
         assert spool.read() == CONTENT
-    assert first.read_bytes() == second.read_bytes() == CONTENT
+        getattr(spool, way)(directory / "at the end")
+        assert (directory / "at the end").read_bytes() == b""
+        spool.seek(0)
+        spool.write(b"YYY")
+        spool.truncate(3)
+        assert path.read_bytes() == b"XXX" + CONTENT[3:]
 
 
-def test_a_save_ends_at_the_end(way: Save, directory: Path) -> None:
+@pytest.mark.parametrize("way", ["save_to", "write_to"])
+def test_a_save_ends_at_the_end(directory: Path, way: str) -> None:
     """As a copy of the stream leaves it."""
-    for make in (Spool, spool_on_disk):
+    for make in (spool_in_memory, spool_on_disk):
         with make() as spool:
-            spool.seek(0)
-            spool.write(CONTENT)
-            spool.seek(0)
-            spool.save_to(directory / make.__name__)
+            getattr(spool, way)(directory / make.__name__)
             assert spool.tell() == len(CONTENT)
             assert spool.read() == b""
 
 
 @pytest.mark.parametrize("memory", [0, 1 << 20])
+@pytest.mark.parametrize("way", ["save_to", "write_to", "move_to"])
 @pytest.mark.parametrize("start", [1, 700, len(CONTENT), len(CONTENT) + 5])
-def test_a_save_begins_at_the_position(directory: Path, start: int, memory: int) -> None:
+def test_a_save_begins_at_the_position(directory: Path, start: int, memory: int, way: str) -> None:
     """What was read before is not saved; the position is not moved back."""
     path = directory / "file"
-    with Spool(UploadSettings(spool_memory_bytes=memory)) as spool:
-        spool.write(CONTENT)
+    with spool_of(memory) as spool:
         spool.seek(start)
-        spool.save_to(path)
+        getattr(spool, way)(path)
         assert path.read_bytes() == CONTENT[start:]
-        assert spool.tell() == max(start, len(CONTENT))
-        spool.seek(0)
-        spool.save_to(path)
-        assert path.read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("change", ["write", "truncate", "extend"])
-def test_changing_the_stream_does_not_change_the_saved_file(directory: Path, change: str) -> None:
-    """The stream gets a file of its own first."""
-    path = directory / "file"
-    with spool_on_disk() as spool:
-        spool.save_to(path)
-        spool.seek(3)
-        if change == "write":
-            spool.write(b"XXX")
-        else:
-            spool.truncate(3 if change == "truncate" else 5000)
-        spool.seek(0)
-        changed = {
-            "write": CONTENT[:3] + b"XXX" + CONTENT[6:],
-            "truncate": CONTENT[:3],
-            "extend": CONTENT + bytes(5000 - len(CONTENT)),
-        }
-        assert spool.read() == changed[change]
-        assert path.read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("change", ["append", "truncate", "overwrite"])
-def test_changing_the_saved_file_shows(directory: Path, change: str) -> None:
-    """The stream raises ESTALE, and never gives bytes that the client did not send."""
-    path = directory / "file"
-    with spool_on_disk() as spool:
-        spool.save_to(path)
-        # A later time, whatever the resolution of the file system's clock.
-        later = path.stat().st_mtime_ns + 10_000_000_000
-        if change == "append":
-            with path.open("ab") as file:
-                file.write(b"more")
-        elif change == "truncate":
-            os.truncate(path, 10)
-        else:
-            with path.open("r+b") as file:
-                file.write(b"XXX")
-            os.utime(path, ns=(later, later))
-        calls: list[Callable[[], Any]] = [
-            lambda: spool.read(1),
-            spool.readline,
-            lambda: spool.save_to(directory / "other"),
-            lambda: spool.write(b"x" * 1_000_000),
-        ]
-        for call in calls:
+        if way != "move_to":
+            assert spool.tell() == max(start, len(CONTENT))
             spool.seek(0)
-            with pytest.raises(OSError, match="save_links") as caught:
-                call()
-            assert caught.value.errno == errno.ESTALE
-        assert os.listdir(directory) == ["file"]
-
-
-@pytest.mark.parametrize("change", ["unlink", "rename", "replace"])
-def test_changing_the_name_does_not_matter(directory: Path, change: str) -> None:
-    """The content is still that of the upload."""
-    path = directory / "file"
-    with spool_on_disk() as spool:
-        spool.save_to(path)
-        if change == "unlink":
-            path.unlink()
-        elif change == "rename":
-            path.rename(directory / "other")
-        else:
-            (directory / "other").write_bytes(b"something else")
-            (directory / "other").replace(path)
-        spool.seek(0)
-        assert spool.read() == CONTENT
-
-
-def test_without_links(directory: Path) -> None:
-    """save_links off: always a copy, and the stream does not mind what happens to that."""
-    path = directory / "file"
-    with spool_on_disk(save_links=False) as spool:
-        spool.save_to(path)
-        assert inode(path)[0] != os.fstat(spool.fileno()).st_ino
-        path.write_bytes(b"changed")
-        spool.seek(0)
-        assert spool.read() == CONTENT
+            getattr(spool, way)(path)
+            assert path.read_bytes() == CONTENT
 
 
 def test_saving_in_a_greenlet(directory: Path) -> None:
     """The same through the writer's threads."""
     with hub_scheduler(), hub_writer():
-        for number, way in enumerate([by_link, by_copy, from_memory]):
+        for number, way in enumerate([by_link, by_copy, from_memory, moved_from_memory]):
             path = directory / str(number)
             in_greenlet(lambda way=way, path=path: way(path))  # type: ignore[misc]
             assert path.read_bytes() == CONTENT
-
-
-# The parts.
-
-
-@pytest.mark.parametrize("has_unnamed", [True, False])
-def test_create_unnamed(
-    directory: Path, has_unnamed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No name in the directory, not inherited by child processes, for reading and writing."""
-    if not has_unnamed:
-        monkeypatch.delattr(os, "O_TMPFILE")
-    descriptor, can_be_linked = create_unnamed(str(directory))
-    try:
-        assert can_be_linked == has_unnamed
-        assert os.listdir(directory) == []
-        assert os.fstat(descriptor).st_nlink == 0
-        assert not os.get_inheritable(descriptor)
-        write_all(descriptor, [b"con", b"", b"tent"], 2)
-        assert os.pread(descriptor, 100, 0) == b"\0\0content"
-    finally:
-        os.close(descriptor)
-
-
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES, errno.ENOENT, errno.EMFILE])
-def test_create_unnamed_raises_what_the_system_says(
-    directory: Path, error: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only a file system without unnamed files is a reason to try with a name."""
-
-    def fail(*_: Any, **__: Any) -> int:
-        raise OSError(error, os.strerror(error))
-
-    monkeypatch.setattr(os, "open", fail)
-    with pytest.raises(OSError, match=r".") as caught:
-        create_unnamed(str(directory))
-    assert caught.value.errno == error
-
-
-def test_give_name_refuses_what_a_link_can_not_do(directory: Path) -> None:
-    """A device, a pipe, a directory: OSError, and nothing has changed."""
-    os.mkfifo(directory / "pipe")
-    descriptor, _ = create_unnamed(str(directory))
-    try:
-        for path in ("/dev/null", str(directory / "pipe"), str(directory)):
-            with pytest.raises(OSError, match="link"):
-                give_name(descriptor, path, fsync=False)
-        assert os.fstat(descriptor).st_nlink == 0
-    finally:
-        os.close(descriptor)
-    assert os.listdir(directory) == ["pipe"]
-
-
-def test_append_copy(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From an offset on, in steps, at the end of the target."""
-    monkeypatch.setattr(unnamed_file, "COPY_BYTES", 100)
-    source, target = directory / "source", directory / "target"
-    source.write_bytes(CONTENT)
-    with source.open("rb") as reading, target.open("wb", buffering=0) as writing:
-        append(writing.fileno(), b"before ")
-        append_copy(reading.fileno(), 50, writing.fileno())
-        append_copy(reading.fileno(), len(CONTENT), writing.fileno())
-    assert target.read_bytes() == b"before " + CONTENT[50:]
-
-
-def test_append_to_a_pipe_that_takes_little() -> None:
-    """All of it, in as many writes as it takes."""
-    data = bytes(range(256)) * 2000
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from cooperative_upload.unnamed_file import append; "
-            "append(1, bytes(range(256)) * 2000)",
-        ],
-        capture_output=True,
-        check=True,
-        timeout=30,
-    )
-    assert done.stdout == data

@@ -44,7 +44,7 @@ DEFAULTS = {
     "loop_blocked_ms": 500.0,
     "patch_werkzeug": True,
     "fast_multipart": True,
-    "save_links": True,
+    "save_whole": False,
 }
 
 # A field's name tells its unit; the text says it in words.
@@ -108,7 +108,7 @@ def test_frozen() -> None:
         ("spool_directory", "/var/spool/x y", "/var/spool/x y"),
         ("writer_threads", "4", 4),
         *(("patch_werkzeug", text, True) for text in ("1", "true", "YES", " on ")),
-        *(("save_links", text, False) for text in ("0", "False", "no", "OFF")),
+        *(("fast_multipart", text, False) for text in ("0", "False", "no", "OFF")),
     ],
 )
 def test_environment(name: str, text: str, value: Any) -> None:
@@ -129,7 +129,7 @@ def test_environment(name: str, text: str, value: Any) -> None:
         ("writer_threads", "1e1"),
         ("patch_werkzeug", "maybe"),
         ("patch_werkzeug", ""),
-        ("save_links", "2"),
+        ("fast_multipart", "2"),
     ],
 )
 def test_unreadable_environment(name: str, text: str) -> None:
@@ -205,8 +205,8 @@ def test_the_bounds_themselves_are_allowed(name: str, value: Any) -> None:
         ("writer_threads", True),
         ("patch_werkzeug", 1),
         ("patch_werkzeug", "yes"),
-        ("save_links", 0),
-        ("save_links", None),
+        ("fast_multipart", 0),
+        ("fast_multipart", None),
         ("spool_directory", Path("/tmp")),
         ("spool_directory", b"/tmp"),
     ],
@@ -237,8 +237,8 @@ def test_misspelt_variable() -> None:
 def test_misspelt_attribute() -> None:
     """The same for an attribute of a worker class."""
     with pytest.raises(SettingsError) as caught:
-        UploadSettings.from_environment({}, {"save_link": False})
-    assert str(caught.value) == "unknown upload setting save_link: did you mean save_links?"
+        UploadSettings.from_environment({}, {"save_whol": False})
+    assert str(caught.value) == "unknown upload setting save_whol: did you mean save_whole?"
 
 
 def test_unlike_any_setting() -> None:
@@ -257,7 +257,7 @@ def test_precedence() -> None:
         {"COOPERATIVE_UPLOAD_SLICE_MS": "1", "PATH": "/bin", "cooperative_upload_slice_ms": "9"},
         attributes,
     )
-    assert (settings.slice_ms, settings.writer_threads, settings.save_links) == (1.0, 3, True)
+    assert (settings.slice_ms, settings.writer_threads, settings.save_whole) == (1.0, 3, False)
     assert attributes == {"slice_ms": 2.0, "writer_threads": 3}
 
 

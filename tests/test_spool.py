@@ -316,6 +316,32 @@ def test_blocks_are_kept_by_reference(settings: UploadSettings) -> None:
         assert spool.read() == b"12345abc"
 
 
+def test_the_insides_of_a_spooledtemporaryfile(settings: UploadSettings) -> None:
+    """Programs use them: ._file for what it lacked before Python 3.11, the others to see where
+    the content is."""
+    with tempfile.SpooledTemporaryFile(max_size=10) as model, Spool(settings) as spool:
+        files: list[Any] = [model, spool]
+        for file in files:
+            file.write(b"one\ntwo\n")
+            file.seek(0)
+            assert not file._rolled
+            assert file._file.readable()
+            assert file._file.seekable()
+            assert file._file.getvalue() == b"one\ntwo\n"
+            assert bytes(file._file.getbuffer()) == b"one\ntwo\n"
+            text = io.TextIOWrapper(file._file)
+            assert text.read() == "one\ntwo\n"
+            text.detach()
+            file.rollover()
+            assert file._rolled
+            assert not hasattr(file._file, "getvalue")
+            assert not hasattr(file._file, "getbuffer")
+            file._file.seek(4)
+            assert file._file.read() == b"two\n"
+    assert isinstance(model._max_size, int)  # type: ignore[attr-defined]
+    assert spool._max_size == settings.spool_memory_bytes
+
+
 @pytest.mark.parametrize("data", ["text", 5, None, [1, 2]])
 def test_what_is_not_bytes_is_refused(settings: UploadSettings, data: object) -> None:
     """As by any binary file: write(5) is no way to write five zeros."""
