@@ -6,6 +6,10 @@ and takes the stack of who holds it, be it an upload, a view that computes, or a
 blocks. gevent's own monitor thread does not do: it counts switches, and a loop that spins makes
 many.
 
+A thread's main greenlet is no such holder. On a server it waits for the loop's end and does
+nothing else; where it does something else, it is a program or a test that uses gevent now and
+then, and the loop is not to go round meanwhile.
+
 One warning a minute, for all there may be: an application that blocks does so often. It is written
 when the loop is free again and the length is known, or by the thread where that takes too long,
 since the worker may be killed before.
@@ -59,7 +63,7 @@ class LoopProbe:
         self._greatest_lag = 0.0  # of this second
         self._onlooker: _Onlooker | None = None
         if settings.loop_blocked_ms:
-            self._onlooker = _Onlooker(settings.loop_blocked_ms / 1000, warn)
+            self._onlooker = _Onlooker(hub, settings.loop_blocked_ms / 1000, warn)
         self._due = 0.0
 
     def start(self) -> None:
@@ -107,13 +111,16 @@ class LoopProbe:
 class _Onlooker:
     """A thread that sees who holds the loop of the thread in which this is made.
 
+    hub: that of the thread.
     due: when the loop is to have gone round.
     ended: there is no loop any more.
     """
 
-    def __init__(self, blocked_seconds: float, warn: Warn) -> None:
+    def __init__(self, hub: Hub, blocked_seconds: float, warn: Warn) -> None:
         self.due = 0.0
         self.ended = False
+        self._main = _main_greenlet(hub)
+        self._left_at = 0.0  # the `due` at which the main greenlet was seen outside of the loop
         self._blocked_seconds = blocked_seconds
         self._warn = warn
         self._thread = _get_thread()
@@ -126,7 +133,7 @@ class _Onlooker:
 
     def was_blocked(self, lag: float) -> bool:
         """Whether somebody held the loop that was so late; if so, warn."""
-        if lag < self._blocked_seconds:
+        if lag < self._blocked_seconds or self._left_at == self.due:
             return False
         self._tell(self._warnings, f"held the event loop for {lag:.1f} s", self.due)
         return True
@@ -141,7 +148,9 @@ class _Onlooker:
             frame = sys._current_frames().get(self._thread)
             if frame is None:
                 return  # the thread has ended, and its loop with it
-            if self._seen is None or self._seen.due != due:
+            if self._main.gr_frame is None:  # it runs: one that waits for the loop has a frame
+                self._left_at = due
+            elif self._seen is None or self._seen.due != due:
                 self._seen = _Seen(due, held, _places(frame))
             elif held > max(_STILL_HELD_AFTER, self._blocked_seconds) and not self._seen.told:
                 self._seen.told = True
@@ -194,6 +203,14 @@ class _Seen:
         places = [(*place, None) for place in reversed(self._places[:_MOST_FRAMES])]
         lines = traceback.StackSummary.from_list(places).format()
         return f"Its stack after {self._held:.1f} s:\n" + "".join(lines).rstrip()
+
+
+def _main_greenlet(hub: Hub) -> Any:
+    """The greenlet that its thread began with."""
+    top: Any = hub
+    while top.parent is not None:
+        top = top.parent
+    return top
 
 
 def _places(frame: FrameType | None) -> list[tuple[str, int, str]]:
