@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import random
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import gevent
 import gevent.event
 import pytest
-from greenlets import DEADLINE, in_greenlet, join, wait_until
+from greenlets import DEADLINE, hub_scheduler, in_greenlet, join, wait_until
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -26,7 +27,8 @@ from hypothesis.stateful import (
 )
 
 from cooperative_upload.admission import Admission
-from cooperative_upload.errors import TooManyUploads
+from cooperative_upload.body import CooperativeInput
+from cooperative_upload.errors import BodyTooLarge, TooManyUploads
 from cooperative_upload.settings import UploadSettings
 
 SHORT = 0.1  # seconds: a time that is waited for
@@ -90,6 +92,62 @@ def is_empty(admission: Admission, total: int, each: int) -> bool:
             client = f"127.0.0.{number // each if each else number}"
             stack.enter_context(admission.upload_from(client))
     return not admission._places_of and not admission._interest
+
+
+def body(size: int, **more: Any) -> CooperativeInput:
+    return CooperativeInput(io.BytesIO(b"x" * size), size, **more)
+
+
+SMALL, LARGE = UploadSettings().small_body_bytes, UploadSettings().small_body_bytes + 1
+
+
+def test_an_upload_is_admitted_with_a_place_and_a_turn() -> None:
+    """The place is kept until it is given back, and the application is called within a turn."""
+    places = admission(total=1)
+
+    def admit() -> None:
+        with hub_scheduler() as scheduler, contextlib.ExitStack() as kept:
+            places.admit(body(LARGE), "127.0.0.1", kept)
+            assert scheduler.has_turn
+            with contextlib.ExitStack() as more, pytest.raises(TooManyUploads):
+                places.admit(body(LARGE), "127.0.0.2", more)
+
+    in_greenlet(admit)
+    assert is_empty(places, 1, 0)
+
+
+def test_a_small_body_needs_neither() -> None:
+    """However many uploads there are."""
+    places = admission(total=1)
+
+    def admit() -> None:
+        with (
+            hub_scheduler() as scheduler,
+            places.upload_from("127.0.0.1"),
+            contextlib.ExitStack() as kept,
+        ):
+            places.admit(body(SMALL), "127.0.0.1", kept)
+            assert not scheduler.has_turn
+            assert scheduler.statistics().turns == 0
+
+    in_greenlet(admit)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_body_that_is_too_large_is_refused_as_that(size: int) -> None:
+    """It takes no place, and waits for none."""
+    places = admission(total=1, wait=DEADLINE)
+
+    def admit() -> None:
+        with (
+            places.upload_from("127.0.0.1"),
+            contextlib.ExitStack() as kept,
+            pytest.raises(BodyTooLarge),
+        ):
+            places.admit(body(size, most_bytes=10), "127.0.0.1", kept)
+
+    in_greenlet(admit)
+    assert is_empty(places, 1, 0)
 
 
 def test_without_limits() -> None:

@@ -42,6 +42,7 @@ from cooperative_upload.loop_probe import LoopProbe
 from cooperative_upload.monitor import KEPT_SECONDS, Upload
 from cooperative_upload.overview import find_progress, overview
 from cooperative_upload.settings import UploadSettings
+from cooperative_upload.upload_id import KEY_BYTES
 
 AN_ID = "0123456789abcdef"
 
@@ -128,6 +129,61 @@ def test_who_looked_leaves_the_sheet_to_the_next() -> None:
     assert pids(board) == [0]
     with claiming(board, count_complete) as second:
         assert second.result() == 6
+
+
+def test_all_sheets_are_used() -> None:
+    """Each by one process, in their order; one that tells others needs none of them."""
+    board = Board(2)
+    with claiming(board) as one:
+        one.result()
+        with claiming(board) as other, board.telling() as alone:
+            other.result()
+            assert alone
+            assert pids(board) == [one.pid, other.pid]
+
+
+def test_who_accounts_for_the_dead_keeps_its_own_sheet() -> None:
+    """Behind theirs; and who comes later takes theirs alone."""
+    board = Board(2)
+    with claiming(board) as first:
+        first.result()
+        board.claim()
+        first.die()
+    assert pids(board) == [0, os.getpid()]
+    with claiming(board) as second:
+        second.result()
+        with claiming(board) as third:
+            third.result()
+            assert pids(board) == [second.pid, os.getpid()]
+
+
+def test_who_tells_others_leaves_the_sheets_alone() -> None:
+    """Its own is not given away with the right to tell."""
+    board = Board(2)
+    with claiming(board) as first:
+        first.result()
+        board.claim()
+        with board.telling() as alone, claiming(board) as late:
+            assert alone
+            late.result()
+        with claiming(board) as later:
+            later.result()
+            assert pids(board) == [first.pid, os.getpid()]
+
+
+def test_a_key_that_the_end_of_another_begins() -> None:
+    """What looks like it, one byte before it, does not hide it; and is none itself."""
+    sheet = Sheet()
+    sheet.records_used = 3
+    for position in range(3):
+        sheet.records[position].number = 1 + position
+        sheet.records[position].path = b"/%d" % position
+    key, other = b"\x01" * KEY_BYTES, b"\x02" * (KEY_BYTES - 1) + b"\x01"
+    sheet.keys[0].raw = key
+    sheet.keys[1].raw = other
+    sheet.keys[2].raw = key
+    assert [record.path for record in sheet.uploads_with(key)] == [b"/0", b"/2"]
+    assert [record.path for record in sheet.uploads_with(other)] == [b"/1"]
 
 
 def test_more_processes_than_sheets() -> None:

@@ -6,6 +6,8 @@ import contextlib
 import gc
 import ssl
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -16,6 +18,7 @@ from gevent.server import StreamServer
 from greenlets import DEADLINE, in_greenlet, join, wait_until
 from sockets import Pair, socket_pair, tcp_pair, tls_contexts, tls_pair
 
+from cooperative_upload import deadline
 from cooperative_upload.deadline import ConnectionDeadline, closed_after, limit_handshakes
 
 SHORT = 0.03  # seconds: a time that is waited for
@@ -101,6 +104,48 @@ def test_of_a_connection_that_has_ended(state: str, capfd: pytest.CaptureFixture
 
     in_greenlet(test)
     assert capfd.readouterr().err == ""
+
+
+class RecordedLoop:
+    """A loop whose only timer never comes, and tells what was done with it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        hub = SimpleNamespace(loop=self)
+        monkeypatch.setattr(deadline, "get_hub", lambda: hub)
+
+    def timer(self, seconds: float, **options: Any) -> RecordedLoop:
+        self.done.append(f"made for {seconds:g}")
+        return self
+
+    def start(self, callback: Callable[[], object], **options: Any) -> None:
+        self.done.append("started")
+        self.expire = callback
+
+    def stop(self) -> None:
+        self.done.append("stopped")
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+
+def test_the_timer_is_stopped_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once: libev needs the first, and libuv, where a timer is freed behind its close, both."""
+    loop = RecordedLoop(monkeypatch)
+    with socket_pair() as (_, server), closed_after(server, LONG) as deadline:
+        assert loop.done == [f"made for {LONG:g}", "started"]
+        deadline.cancel()
+        assert loop.done[2:] == ["stopped", "closed"]
+    assert loop.done[2:] == ["stopped", "closed"]
+
+
+def test_the_timer_of_a_deadline_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is closed all the same, at the end of the block."""
+    loop = RecordedLoop(monkeypatch)
+    with socket_pair() as (_, server), closed_after(server, SHORT) as deadline:
+        loop.expire()
+        assert deadline.expired
+    assert loop.done[2:] == ["stopped", "closed"]
 
 
 def test_timers_do_not_stay() -> None:

@@ -252,6 +252,21 @@ def test_fields(run: Run) -> None:
     run(read)
 
 
+@pytest.mark.parametrize("size", [0, 99, 100, 101])
+def test_a_field_of_exactly_the_bound(run: Run, size: int) -> None:
+    """It is not more than that."""
+    body = form(("a", None, b"x" * size))
+
+    def read() -> str:
+        return next(stream_parts(environ(body, CONTENT_TYPE=FORM))).text(most_bytes=100)
+
+    if size <= 100:
+        assert run(read) == "x" * size
+        return
+    with pytest.raises(BodyTooLarge):
+        run(read)
+
+
 def test_save_parts(run: Run, tmp_path: Path) -> None:
     """Each whole, with its digest."""
     body = form(("file", "a", DATA), ("file", "b", b"small"), ("file", "c", b""))

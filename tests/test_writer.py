@@ -273,6 +273,20 @@ def test_writing_threads_yield_the_core_to_the_loop() -> None:
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
+@pytest.mark.parametrize(("platform", "times"), [("linux", 1), ("darwin", 0), ("freebsd14", 0)])
+def test_priorities_are_set_where_they_are_those_of_threads(
+    monkeypatch: pytest.MonkeyPatch, platform: str, times: int
+) -> None:
+    """Elsewhere the loop would be nicer too, and stay so."""
+    asked: list[int] = []
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(os, "nice", asked.append)
+    settings = UploadSettings(writer_nice=7)
+    with hub_writer():
+        in_greenlet(lambda: current_writer(settings).start(bool).result())
+    assert asked == [7] * times
+
+
 # Calls that hang.
 
 
