@@ -58,8 +58,9 @@ from .status_page import StatusPage
 from .streaming import Part, Received, receive, stream_parts
 
 if TYPE_CHECKING:
-    from .worker import Worker
+    from .worker import Worker as Worker
 
+# Without Worker: `import *` has to work where gunicorn is not installed.
 __all__ = [
     "BodyError",
     "BodyTimeout",
@@ -82,7 +83,6 @@ __all__ = [
     "UploadError",
     "UploadProgress",
     "UploadSettings",
-    "Worker",
     "WorkerEnding",
     "current_scheduler",
     "overview",
