@@ -1,5 +1,5 @@
-# Each target sets up what it needs in .venv, from setup.cfg; nothing outside of this folder is
-# changed. `make PYTHON=python3.13 test` takes another Python.
+# Each target sets up what it needs in .venv, from setup.cfg and requirements/; nothing outside of
+# this folder is changed. `make PYTHON=python3.13 test` takes another Python.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,7 +24,7 @@ help:
 	@echo "make soak       hundreds of clients that misbehave, for SOAK_SECONDS=300"
 	@echo "make fuzz       generated bodies, in ten minutes; FUZZ_EXAMPLES=1000000 in a night"
 	@echo "make lint       ruff and mypy alone"
-	@echo "make clean      remove what these made"
+	@echo "make clean      remove what these made and wrote"
 
 # Three files at once: more would need more cores than the smallest machine for tests has.
 test: lint .venv-oldest/ready
@@ -51,13 +51,18 @@ soak: .venv/ready-test
 	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/test_live_soak.py
 
 clean:
-	rm -rf .venv .venv-oldest *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv* *.egg-info/ .pytest_cache/ .mypy_cache/ .ruff_cache/ .hypothesis/ build/ dist/ \
+		report.html
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/ready-%: setup.cfg | .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
+# Requirements files and not dependency groups: the pip of a fresh environment may be too old for
+# those (before 25.1).
+.venv/ready-%: setup.cfg requirements/*.txt | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[crc32c,prometheus]' \
+		--requirement requirements/$*.txt
 	@touch $@
 
 .venv-oldest/ready: setup.cfg Makefile

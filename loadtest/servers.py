@@ -123,6 +123,6 @@ def find_server(spec: str) -> Server:
     missing = [package for package in server.packages if not importlib.util.find_spec(package)]
     if missing:
         raise UsageError(
-            f"{name} needs the Python package {missing[0]}: pip install -e '.[peers]'."
+            f"{name} needs the Python package {missing[0]}: pip install -r requirements/peers.txt."
         )
     return server
