@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from loadtest.errors import UsageError
 from loadtest.refusals import ALL, LOOKING, Fates, RefusalRow
 from loadtest.refused import KINDS
+from loadtest.settings import Settings
 from loadtest.stalled import StalledRow
 from loadtest.statistics import Row
-from loadtest.units import format_seconds, parse_seconds
+from loadtest.units import format_number, format_seconds, parse_seconds
 
 MIB = 1024 * 1024
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -62,6 +63,12 @@ _FATES: dict[str, Callable[[Fates], float | None]] = {
     "unanswered": lambda fates: fates.unanswered,
     "MB/client": lambda fates: fates.sent_max / 1e6,
 }
+# What only one scenario has, and what is known of servers alone that are started here.
+_ONLY_IN = {
+    **dict.fromkeys((*_STATUS_DURATIONS, *_FATES, "lost"), "refusals"),
+    **dict.fromkeys(("kept", "cpu"), "stalled"),
+}
+_OF_OUR_SERVERS = ("MB/CPUs", "MiB", "MiB/upload", "lost", "cpu")
 METRICS = (*_DURATIONS, *_NUMBERS, "ratio", *_STATUS_DURATIONS, *_FATES)
 _METRIC = "|".join(re.escape(metric) for metric in METRICS)
 _FORM = re.compile(
@@ -101,6 +108,63 @@ def _parse(text: str) -> Assertion:
     clients = int(match["clients"]) if match["clients"] else None
     server, metric, comparison = match["server"], match["metric"], match["comparison"]
     return Assertion(text, server, metric, clients, match["kind"], comparison, value)
+
+
+def refuse_impossible(
+    assertions: Sequence[Assertion], settings: Settings, servers: Sequence[str]
+) -> None:
+    """Raise UsageError for a demand that no run with these settings can answer.
+
+    servers: their names in the results, in the order in which they were given.
+    """
+    for assertion in assertions:
+        lack = _lack(assertion, settings, servers)
+        if lack:
+            raise UsageError(f"{assertion.text!r} can't be answered: {lack}.")
+
+
+def _lack(assertion: Assertion, settings: Settings, servers: Sequence[str]) -> str | None:
+    """What the run does not have that the demand is about."""
+    metric, clients = assertion.metric, assertion.clients
+    server = assertion.server or servers[-1]
+    scenario = settings.scenario
+    of_refused = metric in _STATUS_DURATIONS or metric in _FATES
+    for lacks, sentence in (
+        (scenario == "tax", "--tax has no figures for --assert"),
+        (server not in servers, f"{server} is not measured, but {', '.join(servers)}"),
+        (
+            metric == "ratio" and server == servers[0],
+            "a ratio is that of another server to the first one",
+        ),
+        (
+            metric == "ratio" and (scenario == "refusals" or clients == 0),
+            "nothing is uploaded there, so nothing was faster",
+        ),
+        (
+            _ONLY_IN.get(metric, scenario) != scenario,
+            f"{metric} is a figure of --{_ONLY_IN.get(metric)}",
+        ),
+        (
+            metric in _OF_OUR_SERVERS and bool(settings.urls),
+            f"{metric} is not known of a server that runs elsewhere",
+        ),
+        (
+            clients not in (None, 0, *settings.loads),
+            f"no {clients} clients at once are measured",
+        ),
+        (clients is None and not any(settings.loads), "only the idle server is measured"),
+        (
+            assertion.kind is not None and not of_refused,
+            f"{metric} is not about one kind of client",
+        ),
+        (
+            assertion.kind not in (None, *settings.kinds),
+            f"there are no {assertion.kind} clients",
+        ),
+    ):
+        if lacks:
+            return sentence
+    return None
 
 
 def check(assertions: Sequence[Assertion], rows: Sequence[Row]) -> list[str]:
@@ -162,4 +226,4 @@ def _is_duration(metric: str) -> bool:
 
 
 def _show(metric: str, value: float) -> str:
-    return format_seconds(value) if _is_duration(metric) else f"{value:.3g}"
+    return format_seconds(value) if _is_duration(metric) else format_number(value)

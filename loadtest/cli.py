@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import signal
 import sys
@@ -28,7 +27,8 @@ from loadtest import (
     session,
     settings,
 )
-from loadtest.assertions import METRICS, check, parse_assertions
+from loadtest.assertions import METRICS, check, parse_assertions, refuse_impossible
+from loadtest.deployments import server_names
 from loadtest.errors import AssertionsFailed, LoadTestError, UsageError
 from loadtest.findings import Findings
 from loadtest.progress import Display
@@ -36,6 +36,8 @@ from loadtest.settings import Settings, make_settings
 from loadtest.units import parse_seconds, parse_size
 
 T = TypeVar("T")
+
+DEFAULT_REPORT = Path("report.html")
 
 FINDINGS = {
     "uploads": report_text.findings,
@@ -69,9 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: dict[str, Any], command: str, console: Console) -> int:
     chosen = _settings(options)
+    chosen.validate()
     demands = parse_assertions(options["assertions"] or "")
+    refuse_impossible(demands, chosen, server_names(chosen))
     if chosen.tax:
-        return _tax(chosen, console)
+        return _tax(chosen, options, console)
     _check_writable([options[kind] for kind in ("json", "html", "png")])
     with Display(console) as display:
         results = session.run(chosen, display.show)
@@ -97,20 +101,36 @@ def _settings(options: dict[str, Any]) -> Settings:
     return make_settings(values)
 
 
-def _tax(chosen: Settings, console: Console) -> int:
+def _tax(chosen: Settings, options: dict[str, Any], console: Console) -> int:
+    if options["png"] or options["html"] not in (DEFAULT_REPORT, None):
+        raise UsageError("The cost of a request has a table and --json, and no report or picture.")
+    _check_writable([options["json"]])
+
     def tell(pair: int, server: str, per_second: float) -> None:
         line = f"pair {pair + 1}/{chosen.tax} {server}: {per_second:,.0f} requests/s"
         console.print(line, highlight=False)
 
-    print(report_text.tax_markdown(session.run_tax(chosen, tell)))
+    found = session.run_tax(chosen, tell)
+    print(report_text.tax_markdown(found))
+    if options["json"]:
+        content = report_json.render_tax(chosen, found, environment.describe())
+        replace(options["json"], content.encode())
     return 0
 
 
 def _check_writable(files: Sequence[Path | None]) -> None:
     """A path that cannot be written is better known before the measurement than after it."""
     for file in files:
-        if file is not None and not os.access(file.absolute().parent, os.W_OK):
-            raise UsageError(f"{file} cannot be written: no such directory, or no permission.")
+        if file is None:
+            continue
+        if file.exists() and not file.is_file():
+            raise UsageError(f"{file} cannot be written: it is there, and no regular file.")
+        partial = _partial(file)
+        try:
+            partial.touch()
+            partial.unlink()
+        except OSError as error:
+            raise UsageError(f"{file} cannot be written: {error.strerror}.") from None
 
 
 def _write(options: dict[str, Any], found: Findings, command: str) -> None:
@@ -131,13 +151,18 @@ def _write(options: dict[str, Any], found: Findings, command: str) -> None:
 
 
 def replace(file: Path, content: bytes) -> None:
-    partial = file.with_name(file.name + ".partial")
+    partial = _partial(file)
     try:
         partial.write_bytes(content)
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise LoadTestError(f"{file} could not be written: {error.strerror}.") from None
+
+
+def _partial(file: Path) -> Path:
+    """What is written first, in the same directory."""
+    return file.with_name(file.name + ".partial")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -171,9 +196,24 @@ def parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="content of one request (default: total / uploads)",
     )
-    group.add_argument("--seconds", type=float, help="the whole run is to take (default: 60)")
-    group.add_argument("--idle-seconds", type=float, help="of the idle server (default: 3)")
-    group.add_argument("--body", choices=bodies.KINDS)
+    group.add_argument(
+        "--seconds",
+        type=_value(parse_seconds),
+        metavar="TIME",
+        help="the whole run is to take, as far as it can be known before (default: 60s)",
+    )
+    group.add_argument(
+        "--idle-seconds",
+        type=_value(parse_seconds),
+        metavar="TIME",
+        help="for which the idle server is measured (default: 3s)",
+    )
+    group.add_argument(
+        "--body",
+        choices=bodies.KINDS,
+        help="of an upload: a form with one large file, with many small parts, or the bare bytes "
+        "with a Content-Length or in chunks (default: form)",
+    )
     group.add_argument(
         "--store",
         action="store_true",
@@ -186,20 +226,32 @@ def parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help="of the clients in turn: full, 5MB/s, stall, trickle",
     )
-    group.add_argument("--rate", type=float, help="small requests a second (default: 100)")
-    group.add_argument("--connections", choices=list(settings.CONNECTIONS))
-    group.add_argument("--repeat", type=int, metavar="N", help="times; figures are medians")
+    group.add_argument(
+        "--rate", type=float, metavar="N", help="small requests a second (default: 100)"
+    )
+    group.add_argument(
+        "--connections",
+        choices=list(settings.CONNECTIONS),
+        help="of the small requests: kept alive, a new one for each, or half of each "
+        "(default: both)",
+    )
+    group.add_argument(
+        "--repeat",
+        type=int,
+        metavar="N",
+        help="measure each so many times; figures are medians (default: 1; of --stalled 7 pairs)",
+    )
     group.add_argument(
         "--tax",
-        type=int,
+        type=_number_of("pairs"),
         nargs="?",
         const=10,
         metavar="PAIRS",
-        help="instead: requests per second without a body, in that many pairs",
+        help="instead: requests per second without a body, in that many pairs (10)",
     )
     group.add_argument(
         "--refusals",
-        type=_value(_clients),
+        type=_number_of("clients"),
         nargs="?",
         const=100,
         metavar="CLIENTS",
@@ -207,15 +259,30 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--stalled",
-        type=_value(_clients),
+        type=_number_of("clients"),
         nargs="?",
         const=500,
         metavar="CLIENTS",
         help="instead: one fast upload without and with that many (500) stalled clients",
     )
-    group.add_argument("--no-warm-up", dest="warm_up", action="store_false")
-    group.add_argument("--seed", type=int)
-    group.add_argument("--sha256", dest="verify_sha256", action="store_true")
+    group.add_argument(
+        "--no-warm-up",
+        dest="warm_up",
+        action="store_false",
+        help="measure each server from its first request on",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of the random bytes and of the moments of small requests (default: 1)",
+    )
+    group.add_argument(
+        "--sha256",
+        dest="verify_sha256",
+        action="store_true",
+        help="compare the digest of what arrived, and not its size alone",
+    )
     group.add_argument(
         "--deadline",
         type=_value(parse_seconds),
@@ -243,9 +310,15 @@ def parser() -> argparse.ArgumentParser:
         help="sent by each stalled client, of --size, 100MB (default: 200kB)",
     )
     group = made.add_argument_group("the servers that are started")
-    group.add_argument("--workers", type=int, metavar="N", help="(default: 1)")
-    group.add_argument("--loop", choices=settings.LOOPS, help="gevent's event loop")
-    group.add_argument("--port", type=int, help="(default: a free one)")
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="processes of each server (default: 1)"
+    )
+    group.add_argument(
+        "--loop", choices=settings.LOOPS, help="gevent's event loop (default: gevent's own choice)"
+    )
+    group.add_argument(
+        "--port", type=int, metavar="N", help="that they listen on (default: a free one)"
+    )
     group.add_argument("--tls", action="store_true", help="with a certificate made for the run")
     group.add_argument("--http2", action="store_true", help="HTTP/2, over TLS")
     group.add_argument(
@@ -265,10 +338,13 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--upload-path",
         metavar="PATH",
-        help="(default: /upload, or /raw for --body raw and chunked; for --refusals /refuse)",
+        help="that bodies are sent to (default: /upload, or /raw for --body raw and chunked; for "
+        "--refusals /refuse)",
     )
-    group.add_argument("--field", help="of the form (default: file)")
-    group.add_argument("--ping-path", metavar="PATH", help="(default: /ping)")
+    group.add_argument("--field", metavar="NAME", help="of the form's files (default: file)")
+    group.add_argument(
+        "--ping-path", metavar="PATH", help="of the small requests (default: /ping)"
+    )
     group.add_argument(
         "--header",
         dest="headers",
@@ -283,10 +359,12 @@ def parser() -> argparse.ArgumentParser:
         "--html",
         type=Path,
         metavar="FILE",
-        default=Path("report.html"),
+        default=DEFAULT_REPORT,
         help="the report (default: report.html)",
     )
-    group.add_argument("--no-html", dest="html", action="store_const", const=None)
+    group.add_argument(
+        "--no-html", dest="html", action="store_const", const=None, help="write no report"
+    )
     group.add_argument("--json", type=Path, metavar="FILE", help="figures and all samples")
     group.add_argument("--png", type=Path, metavar="FILE", help="the picture")
     group.add_argument(
@@ -299,10 +377,15 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _clients(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise ValueError(f"{text!r} is no number of clients")
-    return int(text)
+def _number_of(noun: str) -> Callable[[str], int]:
+    """At least one of them."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not int(text):
+            raise ValueError(f"{text!r} is no number of {noun}")
+        return int(text)
+
+    return _value(parse)
 
 
 def _header(text: str) -> tuple[str, str]:

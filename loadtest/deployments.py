@@ -136,6 +136,14 @@ class Deployer:
         return environment
 
 
+def server_names(settings: Settings) -> list[str]:
+    """How the servers are called in the results, in their order; whether they exist is open."""
+    if not settings.urls:
+        return [spec.partition("=")[0] for spec in settings.servers]
+    addresses = [parse_url(url, insecure=settings.insecure) for url in settings.urls]
+    return list(dict.fromkeys(address.authority for address in addresses))
+
+
 def parse_url(url: str, *, insecure: bool = False, http2: bool = False) -> Address:
     """The one host that may be contacted, resolved once. Raises UsageError."""
     parts = urlsplit(url)

@@ -95,8 +95,8 @@ def check_descriptors(clients: int, limit: int) -> None:
     needed = clients + SPARE_DESCRIPTORS
     if needed > limit:
         raise UsageError(
-            f"{clients} clients at once need {needed} file descriptors and the limit is {limit}: "
-            f"raise it with `ulimit -n {needed}`, or measure fewer."
+            f"{clients:,} clients at once need {needed:,} file descriptors and the limit is "
+            f"{limit:,}: raise it with `ulimit -n {needed}`, or measure fewer."
         )
 
 
@@ -104,6 +104,6 @@ def check_disk(total: int, free_disk: int, directory: str) -> None:
     """Raise UsageError if the uploads cannot be spooled."""
     if total > free_disk:
         raise UsageError(
-            f"The uploads need {total / 1e9:.2f} GB and {directory} has {free_disk / 1e9:.2f} GB "
-            "free: use a smaller --total, or set TMPDIR to a directory with more space."
+            f"The uploads need {total / 1e9:,.2f} GB and {directory} has {free_disk / 1e9:,.2f} "
+            "GB free: use a smaller --total, or set TMPDIR to a directory with more space."
         )

@@ -7,31 +7,48 @@ to keep the file small; `probe_fields` names their places.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from loadtest.findings import Findings
 from loadtest.probes import Probe
+from loadtest.settings import Settings
 from loadtest.statistics import Measurement
+from loadtest.tax import Tax
 
 FORMAT = 1
 PROBE_FIELDS = ("due", "sent", "end", "connection", "outcome")
 
 
 def render(found: Findings, facts: dict[str, str]) -> str:
-    settings = found.settings
     content = {
         "format": FORMAT,
         "verdict": found.verdict,
         "notes": list(found.notes),
-        # Headers may hold credentials; a results file is passed around.
-        "settings": {**asdict(settings), "headers": [name for name, _ in settings.headers]},
+        "settings": _settings(found.settings),
         "environment": facts,
         "rows": [asdict(row) for row in found.rows],
         "probe_fields": PROBE_FIELDS,
         "measurements": [_measurement(run) for run in found.measurements],
     }
     return json.dumps(content) + "\n"
+
+
+def render_tax(settings: Settings, found: Sequence[Tax], facts: dict[str, str]) -> str:
+    """Of the cost of a request: the figures of each server, as in the table."""
+    content = {
+        "format": FORMAT,
+        "settings": _settings(settings),
+        "environment": facts,
+        "tax": [asdict(one) for one in found],
+    }
+    return json.dumps(content) + "\n"
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    """Without what may be credentials: a results file is passed around."""
+    return {**asdict(settings), "headers": [name for name, _ in settings.headers]}
 
 
 def _measurement(run: Measurement) -> dict[str, Any]:

@@ -63,7 +63,9 @@ def _client_cells(fates: Fates) -> list[str]:
     before = None if fates.sent_before is None else fates.sent_before / 1e6
     sent = (fates.sent_median, fates.sent_max, fates.sent)
     return [
-        *map(str, (fates.clients, fates.refused, fates.wrong, fates.cut, fates.unanswered)),
+        *map(
+            "{:,}".format, (fates.clients, fates.refused, fates.wrong, fates.cut, fates.unanswered)
+        ),
         *(format_ms(value) if fates.waited.count else "-" for value in waited),
         optional(before, ",.1f"),
         *(f"{value / 1e6:,.1f}" for value in sent),
@@ -75,14 +77,14 @@ def probe_line(row: RefusalRow) -> list[str]:
     percentiles = (latency.p50, latency.p90, latency.p99, latency.p999, latency.max)
     return [
         row.server,
-        str(row.clients) if row.clients else "idle",
+        f"{row.clients:,}" if row.clients else "idle",
         *map(format_ms, percentiles),
-        str(row.requests),
-        str(row.errors + row.unanswered),
-        optional(row.over_idle, ".1f"),
-        optional(row.cpu_seconds, ".1f"),
+        f"{row.requests:,}",
+        f"{row.errors + row.unanswered:,}",
+        optional(row.over_idle, ",.1f"),
+        optional(row.cpu_seconds, ",.1f"),
         optional(row.peak_memory and row.peak_memory / MIB, ",.0f"),
-        optional(row.workers_lost, "d"),
+        optional(row.workers_lost, ",d"),
     ]
 
 
@@ -105,7 +107,9 @@ def verdict(rows: Sequence[RefusalRow]) -> str:
     """One sentence about the servers with their refused clients."""
     loaded = [row for row in rows if row.fates]
     longest = _on([(_longest(row), row) for row in loaded])
-    without = _on([(str(row.fates[ALL].clients - row.fates[ALL].refused), row) for row in loaded])
+    without = _on(
+        [(f"{row.fates[ALL].clients - row.fates[ALL].refused:,}", row) for row in loaded]
+    )
     worst = _on([(worst_of(row), row) for row in loaded])
     return (
         f"Longest wait for a refusal {longest}; clients without one: {without}; "

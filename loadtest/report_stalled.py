@@ -54,9 +54,9 @@ def kept_line(row: StalledRow) -> list[str]:
     shares = (row.kept, row.lowest, row.highest, row.cpu)
     return [
         row.server,
-        str(row.clients),
+        f"{row.clients:,}",
         *(optional(share, ".3f") for share in shares),
-        str(row.runs),
+        f"{row.runs:,}",
     ]
 
 
@@ -65,12 +65,12 @@ def line(row: StalledRow) -> list[str]:
     percentiles = (latency.p50, latency.p90, latency.p99, latency.p999, latency.max)
     return [
         row.server,
-        str(row.clients or "none"),
+        f"{row.clients:,}" if row.clients else "none",
         f"{row.mb_per_s:,.0f}",
         *map(format_ms, percentiles),
-        str(row.requests),
-        str(row.errors + row.unanswered + row.failed_uploads),
-        optional(row.cpu_seconds, ".1f"),
+        f"{row.requests:,}",
+        f"{row.errors + row.unanswered + row.failed_uploads:,}",
+        optional(row.cpu_seconds, ",.1f"),
     ]
 
 

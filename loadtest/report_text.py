@@ -104,19 +104,19 @@ def cells(row: Row) -> list[str]:
     latency = row.latency
     return [
         row.server,
-        str(row.clients) if row.clients else "idle",
+        f"{row.clients:,}" if row.clients else "idle",
         f"{row.mb_per_s:,.0f}" if row.clients else "-",
         *(
             format_ms(value)
             for value in (latency.p50, latency.p90, latency.p99, latency.p999, latency.max)
         ),
-        str(row.requests),
-        str(row.errors + row.unanswered + row.failed_uploads),
-        optional(row.over_idle, ".1f"),
-        optional(row.cpu_seconds, ".1f"),
+        f"{row.requests:,}",
+        f"{row.errors + row.unanswered + row.failed_uploads:,}",
+        optional(row.over_idle, ",.1f"),
+        optional(row.cpu_seconds, ",.1f"),
         optional(row.mb_per_cpu_s, ",.0f"),
         optional(row.peak_memory and row.peak_memory / MIB, ",.0f"),
-        optional(row.memory_per_upload and row.memory_per_upload / MIB, ".1f"),
+        optional(row.memory_per_upload and row.memory_per_upload / MIB, ",.1f"),
     ]
 
 
@@ -161,9 +161,12 @@ def worst_of(row: Row) -> str:
 
 
 def _speed(comparison: Comparison) -> str:
-    if comparison.ratio is None:
+    """Which of the two took uploads faster: neither has to be the one named first."""
+    if not comparison.ratio:
         return ""
-    return f"; uploads {comparison.ratio:.1f} times as fast"
+    if comparison.ratio < 1:
+        return f"; uploads {1 / comparison.ratio:.1f} times as fast on {comparison.baseline}"
+    return f"; uploads {comparison.ratio:.1f} times as fast on {comparison.subject}"
 
 
 def by_connection(rows: Sequence[Row]) -> list[str]:
@@ -229,7 +232,7 @@ def faults(run: Measurement) -> list[str]:
     bad = [probe for probe in run.probes if probe.outcome != "ok"]
     for outcome in dict.fromkeys(probe.outcome for probe in bad):
         number = sum(probe.outcome == outcome for probe in bad)
-        sentences.append(f"{number} of {len(run.probes)} small requests: {outcome}.")
+        sentences.append(f"{number:,} of {len(run.probes):,} small requests: {outcome}.")
     return sentences
 
 
@@ -239,7 +242,7 @@ def _failures(uploads: Sequence[Upload], good: str, noun: str) -> list[str]:
     for outcome in dict.fromkeys(upload.outcome for upload in failed):
         same = [upload for upload in failed if upload.outcome == outcome]
         sentences.append(
-            f"{len(same)} of {len(uploads)} {noun}: {outcome}, after {same[0].sent:,} of "
+            f"{len(same):,} of {len(uploads):,} {noun}: {outcome}, after {same[0].sent:,} of "
             f"{same[0].length:,} bytes."
         )
     return sentences

@@ -4,7 +4,7 @@ Each serves an application that does the same job: GET /ping, POST /upload (a fo
 `file`, spooled to disk), PUT /raw (the body, counted), POST /refuse (401, the body unread). What
 several servers can be told is the same for all. A server is a name of `NAMES`, or
 `name=dotted.Class` for any gunicorn worker; those that are not gunicorn's are peers, and their
-packages an optional extra.
+packages those of requirements/peers.txt.
 """
 
 from __future__ import annotations

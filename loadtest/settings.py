@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -112,7 +113,8 @@ class Settings:
     @property
     def loads(self) -> tuple[int, ...]:
         """Numbers of clients at once, each of which is measured by itself."""
-        return (self.refusals,) if self.refusals else self.uploads
+        clients = self.refusals or self.stalled
+        return (clients,) if clients else self.uploads
 
     def validate(self) -> None:
         """Raise UsageError with one sentence if a value makes no sense."""
@@ -141,8 +143,13 @@ class Settings:
             (0 < self.rate <= MAX_RATE, f"The rate is more than 0 and at most {MAX_RATE:.0f}."),
             (self.connections in CONNECTIONS, "Connections are both, keep-alive or new."),
             (self.repeat >= 1, "A measurement is made once at least."),
-            (self.idle_seconds > 0, "The idle server is measured for more than 0 seconds."),
-            (self.deadline > 0, "The deadline is more than 0 seconds."),
+            (0 < self.seconds < math.inf, "A run takes more than 0 seconds."),
+            (
+                0 < self.idle_seconds < math.inf,
+                "The idle server is measured for more than 0 seconds.",
+            ),
+            (0 < self.deadline < math.inf, "The deadline is more than 0 seconds."),
+            (0 <= self.port <= 65535, "A port is from 1 to 65535, or 0 for a free one."),
             (self.workers >= 1, "A server has one worker at least."),
             (self.behind in (None, *nginx.KINDS), f"Behind is {' or '.join(nginx.KINDS)}."),
             (not self.http2 or self.tls or self.urls, "HTTP/2 is measured over TLS: add --tls."),

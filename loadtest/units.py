@@ -51,6 +51,11 @@ def _split(text: str) -> tuple[float, str]:
     return float(match[1]), match[2]
 
 
+def format_number(number: float) -> str:
+    """1234.5 -> `1,234`, 2.345 -> `2.35`: three digits or all whole ones, for sentences."""
+    return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:.3g}"
+
+
 def format_size(size: float) -> str:
     """3_000_000_000 -> `3 GB`, 1_500_000 -> `1.5 MB`."""
     for factor, unit in ((1000**3, "GB"), (1000**2, "MB"), (1000, "kB")):
@@ -61,7 +66,7 @@ def format_size(size: float) -> str:
 
 def count(number: int, noun: str) -> str:
     """8, `upload` -> `8 uploads`."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+    return f"{format(number, ',') if number else 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def format_seconds(seconds: float) -> str:

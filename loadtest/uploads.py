@@ -120,7 +120,9 @@ def judge(status: int, answer: bytes, body: Body, *, verify_sha256: bool) -> str
         said = None
     facts = said if isinstance(said, dict) else {}
     if "size" in facts and facts["size"] != body.file_size:
-        return f"the server received {facts['size']} of {body.file_size} bytes"
+        received = facts["size"]
+        shown = f"{received:,}" if isinstance(received, int) else repr(received)
+        return f"the server received {shown} of {body.file_size:,} bytes"
     if verify_sha256 and facts.get("sha256") != body.sha256:
         return "the server's SHA-256 differs" if "sha256" in facts else "no SHA-256 in the answer"
     return "ok"

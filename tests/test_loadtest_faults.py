@@ -103,7 +103,7 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[str]:
     [
         ("refuse", "2 of 2 uploads: refused with status 413"),
         ("cut", r"[12] of 2 uploads: cut \(.+\), after [\d,]+ of 10,000,"),
-        ("wrong", r"2 of 2 uploads: the server received 123 of 10000000 bytes"),
+        ("wrong", r"2 of 2 uploads: the server received 123 of 10,000,000 bytes"),
         ("ping", r"\d+ of \d+ small requests: answered 500"),
         ("hang", r"2 of 2 uploads: not over after 2 s"),
     ],
@@ -265,11 +265,30 @@ def test_a_report_that_cannot_be_written_leaves_no_half(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_that_does_not_exist_is_noticed_before_measuring(scratch: Path) -> None:
-    outcome = load_test(*SMALL, "--json", "/no/such/place.json", scratch=scratch)
+@pytest.mark.parametrize("option", ["--json", "--html", "--png"])
+@pytest.mark.parametrize("place", ["/no/such/place", "/", "/dev/null", "/proc/place"])
+def test_what_cannot_be_written_is_noticed_before_measuring(
+    option: str, place: str, scratch: Path
+) -> None:
+    """No directory of that name, a directory, a device, and a file system without new files."""
+    outcome = load_test(*SMALL, option, place, scratch=scratch)
     assert outcome.status == 2
-    assert "/no/such/place.json cannot be written" in outcome.err
+    assert f"{place} cannot be written" in outcome.err
     assert "idle" not in outcome.err
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    """What stands there is replaced by the result alone."""
+    (tmp_path / "old.json").write_text("old")
+    cli._check_writable([tmp_path / "old.json", tmp_path / "new.json", None])
+    assert [file.name for file in tmp_path.iterdir()] == ["old.json"]
+    assert (tmp_path / "old.json").read_text() == "old"
+
+
+def test_each_option_has_a_text() -> None:
+    actions = cli.parser()._actions
+    assert len(actions) > 30
+    assert not [action.option_strings for action in actions if not action.help]
 
 
 @pytest.mark.parametrize(
@@ -295,17 +314,49 @@ def test_a_directory_that_does_not_exist_is_noticed_before_measuring(scratch: Pa
         (("--refusals", "--servers", "waitress"), "store a body before the application"),
         (("--stalled", "--speed", "stall"), "--speed means nothing to the scenario of stalled."),
         (("--stalled", "--held", "100MB"), "--held is less than --size"),
-        (("--stalled", "--total", "1000GB"), "The uploads need 1000.10 GB"),
+        (("--stalled", "--total", "1000GB"), "The uploads need 1,000.10 GB"),
         (("--kinds", "watch"), "--kinds means nothing to the scenario of uploads."),
+        (("--port", "80000"), "A port is from 1 to 65535"),
+        (("--port", "-1"), "A port is from 1 to 65535"),
+        (("--seconds", "0"), "A run takes more than 0 seconds."),
+        (("--seconds", "-3"), "'-3' is not a number with a unit"),
+        (("--seconds", "inf"), "'inf' is not a number with a unit"),
+        (("--seconds", "9" * 400), "A run takes more than 0 seconds."),
+        (("--idle-seconds", "0"), "The idle server is measured for more than 0 seconds."),
+        (("--idle-seconds", "nan"), "'nan' is not a number with a unit"),
+        (("--deadline", "0s"), "The deadline is more than 0 seconds."),
+        (("--rate", "nan"), "The rate is more than 0"),
+        (("--tax", "-1"), "'-1' is no number of pairs"),
+        (("--tax", "0"), "'0' is no number of pairs"),
+        (("--tax", "--png", "a.png"), "--json, and no report or picture"),
+        (("--tax", "--html", "a.html"), "--json, and no report or picture"),
+        (("--tax", "--json", "/"), "/ cannot be written"),
+        (("--tax", "--assert", "p99<1s"), "--tax has no figures for --assert"),
+        (("--servers", "gevent", "--assert", "ratio>=2"), "a ratio is that of another server"),
+        (("--assert", "gevent.ratio>=2"), "a ratio is that of another server"),
+        (("--assert", "sync.p99<1s"), "sync is not measured, but gevent, cooperative"),
+        (("--assert", "p99@3<1s"), "no 3 clients at once are measured"),
+        (("--assert", "refused=100"), "refused is a figure of --refusals"),
+        (("--refusals", "--assert", "kept>=1"), "kept is a figure of --stalled"),
+        (("--refusals", "--assert", "ratio>=1"), "nothing is uploaded there"),
+        (("--refusals", "--kinds", "watch", "--assert", "cut@expect=0"), "no expect clients"),
+        (("--refusals", "--assert", "p99@watch<1s"), "p99 is not about one kind of client"),
+        (("--stalled", "9", "--assert", "kept@1>=1"), "no 1 clients at once are measured"),
+        (("--uploads", "0", "--assert", "p99<1s"), "only the idle server is measured"),
+        (("--url", "http://127.0.0.1:1", "--assert", "MiB<9"), "MiB is not known of a server"),
     ],
 )
 def test_a_senseless_command_line_is_status_2(
     arguments: tuple[str, ...], sentence: str, scratch: Path
 ) -> None:
-    outcome = load_test("--no-html", *arguments, scratch=scratch)
+    options = ("--no-html", *arguments) if "--html" not in arguments else arguments
+    outcome = load_test(*options, scratch=scratch)
     assert outcome.status == 2
-    assert sentence in outcome.err
+    assert sentence in " ".join(outcome.err.split())
     assert "Traceback" not in outcome.err
+    assert not re.search(
+        r"^\d+/\d+ |how fast is", outcome.err, re.MULTILINE
+    )  # nothing was measured
 
 
 def test_a_missing_nginx_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

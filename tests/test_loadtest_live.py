@@ -123,9 +123,13 @@ def test_repetitions_give_medians(scratch: Path) -> None:
     assert "4/4 cooperative, 1 upload" in outcome.err
 
 
-def test_the_cost_of_requests_without_a_body(scratch: Path) -> None:
-    outcome = load_test("--tax", "2", scratch=scratch)
+def test_the_cost_of_requests_without_a_body(tmp_path: Path, scratch: Path) -> None:
+    file = tmp_path / "tax.json"
+    outcome = load_test("--tax", "2", "--json", str(file), scratch=scratch)
     assert outcome.status == 0, outcome.err
+    one, other = json.loads(file.read_text())["tax"]
+    assert (one["server"], one["ratio"], other["server"]) == ("gevent", 1.0, "cooperative")
+    assert f" {other['per_second']:,.0f} |" in outcome.out
     assert re.search(r"^\| cooperative \| +[\d,]+ \| [01]\.\d{3} \|", outcome.out, re.MULTILINE)
 
 
@@ -180,7 +184,7 @@ def test_http2(proxy: tuple[str, ...], scratch: Path) -> None:
 )  # fmt: skip
 def test_a_peer_does_the_same_job(peer: str, package: str, scratch: Path) -> None:
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"needs the package {package} (extra peers)")
+        pytest.skip(f"needs the package {package} (requirements/peers.txt)")
     for body in ("form", "raw"):
         outcome = load_test("--servers", peer, "--uploads", "2", "--body", body, "--sha256",
                             *SMALL, scratch=scratch)  # fmt: skip

@@ -333,9 +333,39 @@ def test_the_verdict_compares_the_first_server_with_the_last() -> None:
             measurement("new", latencies=(0.009,)),
         ]
     )
-    expected = "Worst request 14.6 s on old, 9.0 ms on new; uploads 2.9 times as fast."
+    expected = "Worst request 14.6 s on old, 9.0 ms on new; uploads 2.9 times as fast on new."
     assert report_text.verdict(rows) == expected
     assert "on new, beside 1 upload." in report_text.verdict(rows[1:])
+
+
+def test_the_verdict_names_whoever_is_faster() -> None:
+    """Not always the last; and nobody where nothing arrived."""
+    quick, slow = measurement("quick", seconds=1.0), measurement("slow", seconds=5.0)
+    verdict = report_text.verdict(statistics.make_rows([quick, slow]))
+    assert verdict.endswith("; uploads 5.0 times as fast on quick.")
+    nothing = replace(slow, uploads=())
+    verdict = report_text.verdict(statistics.make_rows([quick, nothing]))
+    assert verdict.endswith(" on slow.")
+    assert "times as fast" not in verdict
+
+
+def test_thousands_are_separated() -> None:
+    """In the table, in sentences, and in what does not hold."""
+    run = measurement("new", latencies=(0.0004,) * 1200, content=10**11)
+    idle = measurement("new", 0, latencies=(0.0004,))
+    (_, row) = statistics.make_rows([idle, replace(run, cost=Cost(1234.5, 0, 3 << 30))])
+    row = replace(row, over_idle=5131.2, clients=1024, errors=2048)
+    cells = dict(zip(report_text.HEADINGS, report_text.cells(row), strict=True))
+    assert cells["uploads"] == "1,024"
+    assert cells["pings"] == "1,200"
+    assert cells["errors"] == "2,048"
+    assert cells["p99/idle"] == "5,131.2"
+    assert cells["CPU s"] == "1,234.5"
+    assert cells["peak MiB"] == "3,072"
+    assert not [cell for cell in cells.values() if re.search(r"\d{4}", cell)]
+    demand = assertions.parse_assertions("MB/s>=1000000")
+    assert f"does not hold: {row.mb_per_s:,.0f} on new" in assertions.check(demand, [row])[0]
+    assert units.count(1024, "upload") == "1,024 uploads"
 
 
 def test_the_table_pastes_as_markdown() -> None:
@@ -396,7 +426,7 @@ def test_faults_say_how_many_and_how_far() -> None:
     [
         (200, b'{"size": 1000}', "ok"),
         (201, b"thanks", "ok"),
-        (200, b'{"size": 999}', "the server received 999 of 1000 bytes"),
+        (200, b'{"size": 999}', "the server received 999 of 1,000 bytes"),
         (413, b"", "refused with status 413"),
         (302, b"", "refused with status 302"),
     ],

@@ -550,7 +550,7 @@ def test_a_demand_on_refusals_that_does_not_hold_is_status_1(scratch: Path) -> N
 )
 def test_a_peer_refuses_too(peer: str, package: str, scratch: Path) -> None:
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"needs the package {package} (extra peers)")
+        pytest.skip(f"needs the package {package} (requirements/peers.txt)")
     outcome = load_test("--servers", peer, "--refusals", "2", "--kinds", "expect", "--size", "1kB",
                         *BARE, "--assert", "refused=2", scratch=scratch)  # fmt: skip
     assert outcome.status == 0, outcome.out + outcome.err
