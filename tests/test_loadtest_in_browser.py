@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from chromium import (
     text,
 )
 from loadtest_runs import ROOT, answers, wait_until
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from test_loadtest_numbers import measurement, probe
@@ -121,6 +123,29 @@ def test_the_report_fits_and_can_be_read(
     assert shown == ([False, True] if width == PHONE else [True, False])
     for selector in ("h1", "figcaption", "td", "#timeline text"):
         assert contrast(browser, selector) > 4.5, selector  # WCAG 2, level AA
+
+
+def right_edge(browser: webdriver.Chrome) -> object:
+    """The colour that most of the last pixels of the table's rows have."""
+    region = browser.find_element(By.CSS_SELECTOR, ".scroll")
+    with Image.open(io.BytesIO(region.screenshot_as_png)) as picture:
+        shown = picture.convert("RGB")
+    colours = [shown.getpixel((shown.width - 1, row)) for row in range(shown.height)]
+    return max(colours, key=colours.count)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_table_shows_where_there_is_more_of_it(
+    browser: webdriver.Chrome, report: str, dark: bool
+) -> None:
+    """By a shadow at its right, on a phone, until one has scrolled there."""
+    look(browser, width=DESKTOP, dark=dark)
+    browser.get(report)
+    plain = right_edge(browser)
+    look(browser, width=PHONE, dark=dark)
+    wait_until(lambda: right_edge(browser) != plain, 20.0)
+    browser.execute_script("document.querySelector('.scroll').scrollLeft = 10000")
+    wait_until(lambda: right_edge(browser) == plain, 20.0)
 
 
 # The demo
