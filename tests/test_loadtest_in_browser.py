@@ -36,6 +36,7 @@ from loadtest.uploads import Upload
 
 pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason=NEEDED)
 LARGE = 1_000_000_000  # bytes: what the demo is for
+BUSY = 2000  # ms: far above what a request waits for anything else on a machine that is busy
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +221,35 @@ def pixels_drawn(browser: webdriver.Chrome) -> int:
     )
     assert isinstance(count, int)
     return count
+
+
+def test_a_gigabyte_is_sent_without_making_one(browser: webdriver.Chrome, demo: str) -> None:
+    """To copy it would freeze the page, and take more memory than a browser gives it."""
+    browser.get(demo)
+    browser.execute_script(
+        "window.copied = 0; window.File = class extends File { constructor(parts, ...more) {"
+        "  super(parts, ...more);"
+        "  for (const part of parts) window.copied += part.byteLength ?? 0;"
+        "} }"
+    )
+    browser.find_element(By.ID, "random").click()
+    wait_until(lambda: state(browser) in ("done", "failed"), 90.0)
+    assert text(browser, "#status").startswith("1.00 GB arrived in ")
+    assert text(browser, "#failed") == "0"
+    assert browser.execute_script("return window.copied") <= LARGE / 100
+
+
+def test_a_page_that_is_busy_is_not_taken_for_a_slow_server(
+    browser: webdriver.Chrome, demo: str
+) -> None:
+    """The requests go on meanwhile, and wait no longer."""
+    browser.get(demo)
+    wait_until(lambda: text(browser, "#longest-idle") != "–", 20.0)  # noqa: RUF001
+    answered = "return [...requests.values()].filter((each) => each.end).length"
+    before = browser.execute_script(answered)
+    browser.execute_script(f"for (const end = Date.now() + {BUSY}; Date.now() < end;);")
+    wait_until(lambda: browser.execute_script(answered) >= before + BUSY / 100, 20.0)
+    assert milliseconds(text(browser, "#longest-idle")) < BUSY / 2
 
 
 def test_an_upload_can_be_cancelled(
