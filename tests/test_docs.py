@@ -24,6 +24,7 @@ from cooperative_upload.monitor import KEPT_SECONDS
 from cooperative_upload.overview import STATES, Overview, UploadOverview, WorkerOverview
 from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
 from cooperative_upload.upload_id import RULE
+from loadtest import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -210,14 +211,79 @@ def test_all_that_is_told_is_documented() -> None:
     assert f"up to {RECORDS} of each worker" in MONITORING
 
 
-def test_the_commands_exist() -> None:
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "loadtest" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def sections(page: Path) -> dict[str, str]:
+    """Each heading with the text below it, by its anchor; the empty one has the whole page."""
+    text = prose(page)
+    pieces = re.split(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    titles = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in pieces[1::2]]
+    texts = map("".join, zip(pieces[1::2], pieces[2::2], strict=True))
+    return {"": text, **dict(zip(titles, texts, strict=True))}
+
+
+@each_page
+def test_the_commands_exist(page: Path) -> None:
     targets = re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     known = set(" ".join(targets).split())
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= known
+    text = page.read_text()
+    in_blocks = "".join(re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+    named = re.findall(r"`make ([a-z]+)", text) + re.findall(r"^make ([a-z]+)", in_blocks, re.M)
+    assert set(named) <= known
 
 
-def test_links_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "loadtest" / "README.md", *(ROOT / "docs").glob("*.md")]
-    for page in pages:
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert link.startswith("https://") or (page.parent / link).exists(), (page, link)
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    """To a file that there is, and to a heading of it."""
+    for _, link in LINK.findall(prose(page)):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in sections(target), link
+
+
+@each_page
+def test_links_lead_to_what_they_name(page: Path) -> None:
+    """One whose text is code leads to the section that explains it, or to its source."""
+    for shown, link in LINK.findall(prose(page)):
+        name, _, anchor = link.partition("#")
+        if not (code := re.fullmatch(r"`(\w+).*`", shown)) or not name.endswith(".md"):
+            continue
+        assert anchor, f"{shown} has no section in {link}"
+        assert code[1] in sections(page.parent / name)[anchor], link
+
+
+@each_page
+def test_other_pages_are_spoken_of_by_links(page: Path) -> None:
+    """What "the README says" would be missed by nobody when it is gone."""
+    text = LINK.sub("", prose(page))
+    assert not re.search(r"\b(README|[a-z]+\.md)\b", text)
+
+
+@each_page
+def test_files_that_are_named_exist(page: Path) -> None:
+    folders = "cooperative_upload|docs|examples|loadtest|requirements|tests"
+    for name in re.findall(rf"`((?:{folders})/[^`\s:]+)", page.read_text()):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_load_test_takes_as_long_everywhere() -> None:
+    """That was measured; with installing, of which the README speaks, it is another minute."""
+    pages = [ROOT / name for name in ("README.md", "Makefile", "loadtest/README.md")]
+    for said in (*(page.read_text() for page in pages), cli.parser().description or ""):
+        assert "in about a minute" in words(said).lower()
