@@ -421,3 +421,31 @@ def test_another_error_of_a_read_is_raised(
         with pytest.raises(OSError, match="broken"):
             in_greenlet(lambda: file.read(3, 0))
         in_greenlet(file.close)
+
+
+@pytest.mark.parametrize("linkable", [True, False])
+@pytest.mark.parametrize("start", [0, 1, BATCH])
+def test_what_is_moved_begins_where_it_is_to(
+    settings: UploadSettings,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    start: int,
+    linkable: bool,
+) -> None:
+    """The file itself gets the name where all of it is wanted, and else a copy of the rest."""
+    if not linkable:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    content = os.urandom(2 * BATCH)
+
+    def move() -> bool:
+        file = DiskFile(settings)
+        file.start_write([content], 0).result()
+        file.move_to(str(directory / "moved"), start, len(content), fsync=False)
+        is_the_same = os.fstat(file.descriptor).st_ino == (directory / "moved").stat().st_ino
+        file.close()
+        return is_the_same
+
+    with hub_writer():
+        assert in_greenlet(move) == (linkable and start == 0)
+    assert (directory / "moved").read_bytes() == content[start:]
+    (directory / "moved").unlink()
