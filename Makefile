@@ -17,7 +17,7 @@ FUZZ_EXAMPLES ?= 20000
 .PHONY: help test fuzz soak lint serve demo loadtest clean
 
 help:
-	@echo "make loadtest   measure the stock worker against this one, in about a minute"
+	@echo "make loadtest   measure the stock worker against this one, in a minute or two"
 	@echo "make demo       serve the demo on http://127.0.0.1:8000/"
 	@echo "make serve      the same, by the name that one looks for to try the configuration"
 	@echo "make test       lint, types and all tests, on the oldest and the newest gunicorn"

@@ -169,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m loadtest",
         description="Measures small requests beside large uploads. Without options: the stock "
-        "gevent worker against the cooperative one, in about a minute.",
+        "gevent worker against the cooperative one, in a minute or two.",
     )
     group = made.add_argument_group("what is measured")
     group.add_argument(

@@ -283,7 +283,8 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 
 def test_the_load_test_takes_as_long_everywhere() -> None:
-    """That was measured; with installing, of which the README speaks, it is another minute."""
+    """54 s on a machine of two cores, 69 to 88 s where others used more than one of them, 106 s
+    with installing."""
     pages = [ROOT / name for name in ("README.md", "Makefile", "loadtest/README.md")]
     for said in (*(page.read_text() for page in pages), cli.parser().description or ""):
-        assert "in about a minute" in words(said).lower()
+        assert "in a minute or two" in words(said).lower()
