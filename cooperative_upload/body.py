@@ -230,6 +230,19 @@ class CooperativeInput(BlockReader):
         """Write there from now on how far it is."""
         self._record = record
 
+    def limit_to(self, most_bytes: int) -> None:
+        """Refuse more bytes than that from now on, because of what they are read for.
+
+        Raises BodyTooLarge at once if more are announced; if no number is, the read that passes
+        the limit raises it. A body that was read to its end already is left alone.
+        """
+        if self._error is not None or self._ended:
+            return
+        self._most_bytes = min(most_bytes, self._most_bytes or most_bytes)
+        if self._content_length is not None and self._content_length > most_bytes:
+            self._error = BodyTooLarge(most_bytes, self._content_length)
+            raise self._error
+
     def rejected(self, error: E) -> E:
         """Note what its reader found wrong with a body that came whole; returns the error."""
         self.rejected_for = error

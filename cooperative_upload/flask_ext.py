@@ -15,6 +15,7 @@ from werkzeug.datastructures import FileStorage
 
 from .errors import SettingsError
 from .middleware import CooperativeUploadMiddleware
+from .parse_limits import limit_json, limited_form
 from .settings import ENVIRONMENT_PREFIX, UploadSettings
 from .werkzeug_patch import save_cooperatively, spool_factory
 
@@ -64,13 +65,21 @@ def _with_cooperative_files(base: type[Request], settings: UploadSettings) -> ty
     make_spool = spool_factory(settings)
 
     class CooperativeParser(base_parser):  # type: ignore[misc]
-        def parse(self, *args: Any, **kwargs: Any) -> Any:
-            stream, form, files = super().parse(*args, **kwargs)
+        def parse(
+            self, stream: Any, mimetype: str, content_length: int | None, options: Any = None
+        ) -> Any:
+            limited = limited_form(stream, mimetype, content_length, settings)
+            _, form, files = super().parse(limited, mimetype, content_length, options)
             cooperative = [(key, _cooperative(file)) for key, file in files.items(multi=True)]
             return stream, form, self.cls(cooperative)
 
     class CooperativeRequest(base):  # type: ignore[misc, valid-type]
         form_data_parser_class = CooperativeParser
+
+        def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+            if force or self.is_json:
+                limit_json(self, settings)
+            return super().get_json(force, silent, cache)
 
         def _get_file_stream(self, *args: Any, **kwargs: Any) -> Any:
             return make_spool(*args, **kwargs)

@@ -1,23 +1,6 @@
-"""Which limits a body has, and whether it keeps them: numbers alone, without I/O."""
+"""Whether a body keeps its limits: numbers alone, without I/O."""
 
 from __future__ import annotations
-
-from .settings import UploadSettings
-
-
-def most_bytes(settings: UploadSettings, content_type: str) -> int | None:
-    """The most bytes that a body of this Content-Type may have; None for any number."""
-    limits = [settings.max_body_bytes, _limit_of_type(settings, content_type)]
-    return min(filter(None, limits), default=None)
-
-
-def _limit_of_type(settings: UploadSettings, content_type: str) -> int:
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "application/x-www-form-urlencoded":
-        return settings.max_urlencoded_bytes
-    if media_type == "application/json" or media_type.endswith("+json"):
-        return settings.max_json_bytes
-    return 0
 
 
 class MinimumRate:

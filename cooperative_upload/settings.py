@@ -160,15 +160,18 @@ class UploadSettings:
     )
     max_urlencoded_bytes: int = _setting(
         2 * 1024 * 1024,
-        "Bytes of the largest application/x-www-form-urlencoded body, else a 413. Python parses "
-        "such a form in one go, in which nobody else runs: 1 MiB takes up to a quarter of a "
-        "second. 0: no limit.",
+        "Bytes of the largest urlencoded form that werkzeug parses, else a 413. Python does that "
+        "in one go, in which nobody else runs: 1 MiB takes up to a quarter of a second. A raw "
+        "body is not limited by it, though curl and wget call it application/x-www-form-"
+        "urlencoded unless told otherwise. 0: no limit. Other frameworks have limits of their "
+        "own.",
     )
     max_json_bytes: int = _setting(
         0,
-        "Bytes of the largest JSON body (application/json, and types that end in +json), else a "
-        "413. It is parsed in one go too, but a MiB in about 12 ms, and APIs differ in what they "
-        "accept. 0: no limit.",
+        "Bytes of the largest JSON body that werkzeug's get_json() parses, else a 413. It is "
+        "parsed in one go too, but a MiB in about 12 ms, and APIs differ in what they accept. A "
+        "JSON body that is only read or stored is not limited by it. 0: no limit. Other "
+        "frameworks have limits of their own.",
     )
     max_uploads: int = _setting(
         0,

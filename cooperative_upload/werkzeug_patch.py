@@ -3,7 +3,8 @@
 apply() replaces, in this process, what werkzeug uses where an application says nothing else: the
 stream factory of the form parser, by one that makes Spools; FileStorage.save, by one that saves
 a Spool to a path without blocking the loop; and the multipart decoder by the one that is faster
-inside of large parts, and that lets others run between small ones. Everything else goes to
+inside of large parts, and that lets others run between small ones. What it parses in one go,
+urlencoded forms and JSON, it parses within the limits of the settings. Everything else goes to
 werkzeug's own code: a request class with a stream factory of its own, a stream that is no Spool,
 a destination that is a file object.
 
@@ -21,11 +22,14 @@ from typing import IO, Any
 import werkzeug.formparser
 import werkzeug.wrappers.request
 from werkzeug.datastructures import FileStorage
+from werkzeug.formparser import FormDataParser
 from werkzeug.sansio.multipart import Event, Field, File
+from werkzeug.wrappers import Request
 from werkzeug.wsgi import LimitedStream
 
 from .errors import BodyError
 from .multipart import BlockMultipartDecoder, is_supported
+from .parse_limits import limit_json, limited_form
 from .scheduler import current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
@@ -60,10 +64,32 @@ def apply(settings: UploadSettings) -> None:
                 scheduler.checkpoint_within_turn()
             return event
 
+    @functools.wraps(_werkzeug_parse)
+    def parse(
+        self: FormDataParser,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> tuple[IO[bytes], Any, Any]:
+        limited = limited_form(stream, mimetype, content_length, settings)
+        _, form, files = _werkzeug_parse(self, limited, mimetype, content_length, options)
+        return stream, form, files
+
+    @functools.wraps(_werkzeug_get_json)
+    def get_json(
+        self: Request, force: bool = False, silent: bool = False, cache: bool = True
+    ) -> Any:
+        if force or self.is_json:
+            limit_json(self, settings)
+        return _werkzeug_get_json(self, force, silent, cache)
+
     make_spool = spool_factory(settings)
     _form_parser.default_stream_factory = make_spool
     _request.default_stream_factory = make_spool  # it has imported the name for itself
     FileStorage.save = save_cooperatively  # type: ignore[method-assign]
+    FormDataParser.parse = parse  # type: ignore[method-assign]
+    Request.get_json = get_json  # type: ignore[method-assign]
     if settings.fast_multipart and is_supported():
         _form_parser.MultipartDecoder = Decoder
     LimitedStream.on_disconnect = _raise_what_is_known  # type: ignore[method-assign]
@@ -71,6 +97,8 @@ def apply(settings: UploadSettings) -> None:
 
 _werkzeug_save = FileStorage.save
 _werkzeug_on_disconnect = LimitedStream.on_disconnect
+_werkzeug_parse = FormDataParser.parse
+_werkzeug_get_json = Request.get_json
 
 
 @functools.wraps(_werkzeug_save)

@@ -34,7 +34,6 @@ from .body import CooperativeInput, PieceSource, SocketSource, StreamSource
 from .deadline import ConnectionDeadline, closed_after, limit_handshakes
 from .errors import SettingsError
 from .exchange import Exchange, answering_for
-from .limits import most_bytes
 from .lingering import Lingering
 from .loop_probe import watch_loop
 from .monitor import Upload, count, current_sheet, share_statistics
@@ -152,7 +151,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             source,
             req.content_length,
             self._upload_settings,
-            most_bytes=most_bytes(self._upload_settings, _header(req, "CONTENT-TYPE")),
+            most_bytes=self._upload_settings.max_body_bytes or None,
         )
         upload = _upload(req, addr, req.content_length)
         exchange = Exchange(req.body, upload, req, self._upload_settings, self._admission)
@@ -229,7 +228,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             length,
             settings,
             sock=sock,
-            most_bytes=most_bytes(settings, _header(req, "CONTENT-TYPE")),
+            most_bytes=settings.max_body_bytes or None,
             before_receiving=lambda: exchange.announce_reading(sock.sendall),
         )
         upload = _upload(req, addr, length)

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from werkzeug.wsgi import LimitedStream
+
 from .body import CooperativeInput
 from .errors import MalformedBody
-from .limits import most_bytes
 from .settings import UploadSettings
 
 
@@ -27,8 +28,15 @@ def cooperative_input(environ: dict[str, Any], settings: UploadSettings) -> Coop
         settings,
         # gunicorn's name for it; other servers keep it to themselves.
         sock=environ.get("gunicorn.socket"),
-        most_bytes=most_bytes(settings, environ.get("CONTENT_TYPE", "")),
+        most_bytes=settings.max_body_bytes or None,
     )
+
+
+def body_behind(stream: Any) -> CooperativeInput | None:
+    """The CooperativeInput that this stream is, or reads from by way of werkzeug's limits."""
+    while isinstance(stream, LimitedStream):
+        stream = stream._stream
+    return stream if isinstance(stream, CooperativeInput) else None
 
 
 def _announced_length(environ: dict[str, Any]) -> int | None:

@@ -73,6 +73,10 @@ def make_flask_application(max_content_length: int | None) -> Flask:
     def number_of_fields() -> dict[str, int]:
         return {"fields": len(request.form)}
 
+    @flask.post("/json")
+    def length_of_json() -> dict[str, int]:
+        return {"length": len(request.get_json())}
+
     @flask.post("/parts")
     def number_of_parts() -> dict[str, int]:
         """Also of a form of very many."""

@@ -1,8 +1,8 @@
 """The application of the tests about how bodies end: it refuses, waits, catches and raises.
 
 Unlike applications.py it knows the package, whose errors it catches and whose counters it shows.
-It serves Flask at /, Flask with an errorhandler(413) at /handled and the WSGI code of
-applications.py at /plain. With WITHOUT_GARBAGE_COLLECTION in the environment nothing is freed by
+It serves Flask at /, Flask with an errorhandler(413) at /handled, and at /plain and /limited what
+applications.py has there. With WITHOUT_GARBAGE_COLLECTION in the environment nothing is freed by
 accident.
 """
 
@@ -22,6 +22,7 @@ from applications import (
     BLOCK_BYTES,
     digest_of,
     going_on,
+    limited_application,
     make_flask_application,
     plain_application,
 )
@@ -187,6 +188,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     path = environ["PATH_INFO"]
     if path.startswith("/plain"):
         return plain_application(environ, start_response)
+    if path.startswith("/limited/"):
+        environ["PATH_INFO"] = path.removeprefix("/limited")
+        return limited_application(environ, start_response)
     if path.startswith("/handled/"):
         environ["PATH_INFO"] = path.removeprefix("/handled")
         return handling_application(environ, start_response)

@@ -44,6 +44,7 @@ FLOORS = [
     "body",
     "wsgi_input",
     "multipart",
+    "parse_limits",
     "werkzeug_patch",
     "streaming",
     "admission",

@@ -1,64 +1,12 @@
-"""The limits of a body, as numbers."""
+"""The minimum rate of a body, as numbers."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from cooperative_upload.limits import MinimumRate, most_bytes
-from cooperative_upload.settings import UploadSettings
-
-LIMITS = UploadSettings(max_body_bytes=1000, max_urlencoded_bytes=100, max_json_bytes=10)
-FORM = "application/x-www-form-urlencoded"
-
-
-@pytest.mark.parametrize(
-    ("content_type", "limit"),
-    [
-        (FORM, 100),
-        (f"{FORM}; charset=utf-8", 100),
-        (f"{FORM};charset=utf-8", 100),
-        (f"  {FORM}\t; charset=utf-8", 100),
-        ("Application/X-WWW-Form-URLencoded", 100),
-        (f"{FORM};", 100),
-        (f"{FORM}-not", 1000),
-        (f"text/plain; was={FORM}", 1000),
-        ("application/json", 10),
-        ("APPLICATION/JSON; Charset=UTF-8", 10),
-        ("application/problem+json", 10),
-        ("application/vnd.api+JSON ; v=1", 10),
-        ("application/json-seq", 1000),
-        ("application/xml; like=+json", 1000),
-        ("multipart/form-data; boundary=x", 1000),
-        ("", 1000),
-        (";", 1000),
-        ("nonsense", 1000),
-    ],
-)
-def test_the_limit_of_a_type(content_type: str, limit: int) -> None:
-    """By the media type alone, however it is written (RFC 9110 section 8.3.1)."""
-    assert most_bytes(LIMITS, content_type) == limit
-
-
-@pytest.mark.parametrize(
-    ("body", "urlencoded", "expected"),
-    [(0, 0, None), (5, 0, 5), (0, 5, 5), (5, 7, 5), (7, 5, 5)],
-)
-def test_the_smaller_limit_counts(body: int, urlencoded: int, expected: int | None) -> None:
-    """0 is no limit, and not one of no bytes."""
-    settings = UploadSettings(max_body_bytes=body, max_urlencoded_bytes=urlencoded)
-    assert most_bytes(settings, FORM) == expected
-    assert most_bytes(settings, "text/plain") == (body or None)
-
-
-def test_defaults() -> None:
-    """Only what Python parses in one go is limited unless it is asked for."""
-    assert most_bytes(UploadSettings(), "multipart/form-data") is None
-    assert most_bytes(UploadSettings(), "application/json") is None
-    assert most_bytes(UploadSettings(), FORM) == 2 << 20
-
+from cooperative_upload.limits import MinimumRate
 
 WINDOW = 8
 

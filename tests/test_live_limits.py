@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import other_clients
 import pytest
@@ -48,11 +53,39 @@ SIZES = {
 LIMITS = [
     ("application/octet-stream", MOST),
     (FORM_TYPE, MOST),
-    ("application/x-www-form-urlencoded", MOST_URLENCODED),
-    ("Application/X-WWW-Form-URLencoded; charset=utf-8", MOST_URLENCODED),
-    ("application/json", MOST_JSON),
-    ("application/problem+json", MOST_JSON),
+    ("application/x-www-form-urlencoded", MOST),
+    ("application/json", MOST),
 ]
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+class ParsedInOneGo(NamedTuple):
+    """A view that has werkzeug parse the body, and the largest that it may."""
+
+    path: str
+    content_type: str
+    limit: int
+    body: bytes
+
+    @property
+    def body_over_the_limit(self) -> bytes:
+        return self.body[:3] + b"1" + self.body[3:]
+
+
+FORM_AT_THE_LIMIT = b"a=1&b=" + b"2" * (MOST_URLENCODED - 6)
+JSON_AT_THE_LIMIT = b'["' + b"x" * (MOST_JSON - 4) + b'"]'
+PARSED = [
+    ParsedInOneGo("/fields", URLENCODED, MOST_URLENCODED, FORM_AT_THE_LIMIT),
+    ParsedInOneGo(
+        "/limited/fields",
+        "Application/X-WWW-Form-URLencoded; charset=utf-8",
+        MOST_URLENCODED,
+        FORM_AT_THE_LIMIT,
+    ),
+    ParsedInOneGo("/json", "application/json", MOST_JSON, JSON_AT_THE_LIMIT),
+    ParsedInOneGo("/limited/json", "application/problem+json", MOST_JSON, JSON_AT_THE_LIMIT),
+]
+parsed_in_one_go = pytest.mark.parametrize("parsed", PARSED, ids=lambda parsed: parsed.path)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +159,69 @@ def test_body_as_large_as_the_limit(
         assert response.json() == data_description(body)
 
 
+@parsed_in_one_go
+def test_parsing_over_the_limit(size_server: LiveServer, parsed: ParsedInOneGo) -> None:
+    """The client is not asked for a byte, and werkzeug's parser not for its opinion."""
+    for size, expect in ((parsed.limit + 1, {}), (MOST, {"Expect": "100-continue"})):
+        headers = {"Content-Length": str(size), "Content-Type": parsed.content_type, **expect}
+        with counted(size_server, too_large=1, bytes=0), size_server.connect() as connection:
+            connection.send(head("POST", parsed.path, headers))
+            check_too_large(connection.response(), f"{size:,}", parsed.limit)
+            assert connection.is_closed()
+    assert f"Upload too large: POST {parsed.path} from 127.0.0.1, 0 of" in size_server.log()
+
+
+@parsed_in_one_go
+def test_parsing_chunks_over_the_limit(size_server: LiveServer, parsed: ParsedInOneGo) -> None:
+    """They are counted, and what comes behind the limit is thrown away."""
+    headers = {**CHUNKED, "Content-Type": parsed.content_type}
+    body = chunked(pieces_of(parsed.body_over_the_limit + content(600_000), 30_000))
+    with counted(size_server, too_large=1), size_server.connect() as connection:
+        connection.send(head("POST", parsed.path, headers) + body)
+        check_too_large(connection.response(), f"more than {parsed.limit:,}", parsed.limit)
+        assert connection.is_closed()
+
+
+@parsed_in_one_go
+def test_parsing_at_the_limit(size_server: LiveServer, parsed: ParsedInOneGo) -> None:
+    """Both framings are parsed."""
+    headers = {"Content-Type": parsed.content_type}
+    with counted(size_server, complete=2), size_server.connect() as connection:
+        answer = connection.post(parsed.path, parsed.body, headers)
+        assert answer.status == 200
+        chunks = chunked(pieces_of(parsed.body, 30_000))
+        again = connection.post(parsed.path, chunks, {**headers, **CHUNKED})
+        assert again.json() == answer.json()
+
+
+RAW_CLIENTS = {
+    "curl": ["curl", "-sS", "-X", "POST", "--data-binary", "@{file}"],
+    "wget": ["wget", "-q", "-O", "-", "--post-file={file}"],
+    "urllib": [
+        sys.executable,
+        "-c",
+        "import sys, urllib.request as r; data = open('{file}', 'rb').read();"
+        "sys.stdout.write(r.urlopen(r.Request(sys.argv[1], data)).read().decode())",
+    ],
+}
+
+
+@pytest.mark.parametrize("path", ["/stream", "/data"])
+@pytest.mark.parametrize("client", RAW_CLIENTS.values(), ids=RAW_CLIENTS)
+def test_raw_body_that_is_called_a_form(
+    server: LiveServer, tmp_path: Path, client: list[str], path: str
+) -> None:
+    """What these clients say of any body does not limit one that nobody parses."""
+    if shutil.which(client[0]) is None:
+        pytest.skip(f"needs {client[0]}")
+    body = content(5_000_000)
+    (tmp_path / "file").write_bytes(body)
+    command = [word.replace("{file}", str(tmp_path / "file")) for word in client]
+    command.append(f"http://127.0.0.1:{server.port}{path}")
+    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert json.loads(done.stdout) == data_description(body)
+
+
 def test_form_in_chunks_over_the_limit(size_server: LiveServer) -> None:
     """werkzeug's parser lets the error through, and the spool is freed."""
     body = form(Part("file", content(MOST), "f.bin"))
@@ -172,7 +268,7 @@ def test_errorhandler_of_flask(size_server: LiveServer) -> None:
 def test_urlencoded_form_is_limited_by_default(server: LiveServer) -> None:
     """To 2 MiB; other bodies are not limited."""
     size = 2 * 1024 * 1024 + 1
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(size)}
+    headers = {"Content-Type": URLENCODED, "Content-Length": str(size)}
     with server.connect() as connection:
         connection.send(head("POST", "/form", headers))
         check_too_large(connection.response(), f"{size:,}", size - 1)

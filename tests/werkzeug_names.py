@@ -7,6 +7,8 @@ from typing import Any
 import werkzeug.formparser
 import werkzeug.wrappers.request
 from werkzeug.datastructures import FileStorage
+from werkzeug.formparser import FormDataParser
+from werkzeug.wrappers import Request
 from werkzeug.wsgi import LimitedStream
 
 REPLACED: list[tuple[Any, str]] = [
@@ -14,5 +16,7 @@ REPLACED: list[tuple[Any, str]] = [
     (werkzeug.wrappers.request, "default_stream_factory"),
     (werkzeug.formparser, "MultipartDecoder"),
     (FileStorage, "save"),
+    (FormDataParser, "parse"),
+    (Request, "get_json"),
     (LimitedStream, "on_disconnect"),
 ]
