@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cooperative_upload.errors import UnsafePath
@@ -28,66 +29,110 @@ GOOD = [
     "$HOME",
     "x" * 255,
     "/".join(["deep"] * 100),
+    "\u200eWhatsApp Image.jpeg",
+    "\u200fק\u05d5בץ.txt",
+    "\u061cملف.txt",
 ]
 
+# For Windows each is refused, for the character or the words behind it.
+NOT_FOR_WINDOWS = {
+    "Q3: results.pdf": "U+003A (COLON)",
+    "C:/windows": "U+003A (COLON)",
+    "file.txt:stream": "U+003A (COLON)",
+    "what?.txt": "U+003F (QUESTION MARK)",
+    'a "b".txt': "U+0022 (QUOTATION MARK)",
+    "a<b": "U+003C",
+    "a>b": "U+003E",
+    "a|b": "U+007C",
+    "a*b": "U+002A",
+    "Q3\uff1a results.pdf": "U+FF1A (FULLWIDTH COLON), which some systems take for :",
+    "what\uff1f": "U+FF1F (FULLWIDTH QUESTION MARK), which some systems take for ?",
+    "1\uff0f2.pdf": "U+FF0F (FULLWIDTH SOLIDUS), which some systems take for /",
+    "a\uff3cb": "U+FF3C (FULLWIDTH REVERSE SOLIDUS), which some systems take for \\",
+    "a℀b": "U+2100 (ACCOUNT OF), which some systems take for /",
+    "aux.c": "a device on Windows: AUX",
+    "CON": "a device on Windows: CON",
+    "nul.tar.gz": "a device on Windows: NUL",
+    "nul .txt": "a device on Windows: NUL",
+    "COM1": "a device on Windows: COM1",
+    "com¹.txt": "a device on Windows: COM1",
+    "\uff23\uff2f\uff2d\uff11": "a device on Windows: COM1",
+    "\uff4c\uff50\uff549\uff0etxt": "a device on Windows: LPT9",
+    "conin$": "a device on Windows: CONIN$",
+    "file.": "ends with a dot or a space",
+    "file ": "ends with a dot or a space",
+    "file\uff0e": "ends with a dot or a space",
+    "file\u3000": "ends with a dot or a space",
+    "\uff0e\uff0e": "ends with a dot or a space",
+    "\u2024\u2024": "ends with a dot or a space",
+    "\u2025": "ends with a dot or a space",
+}
+
+# Each is refused everywhere, with these words.
 BAD = {
-    "nothing": "",
-    "the directory": ".",
-    "parent": "..",
-    "parent inside": "a/../b",
-    "parents": "../../etc/passwd",
-    "parent at the end": "a/..",
-    "absolute": "/etc/passwd",
-    "double slash": "a//b",
-    "trailing slash": "a/",
-    "backslash": "a\\..\\b",
-    "drive": "C:/windows",
-    "stream of NTFS": "file.txt:stream",
-    "NUL": "a\0b",
-    "line feed": "a\nb",
-    "carriage return": "a\rb",
-    "escape": "a\x1b[2Jb",
-    "delete": "a\x7fb",
-    "C1 control": "a\x85b",
-    "line separator": "a\u2028b",
-    "right to left override": "exe.\u202egpj",
-    "isolate": "a\u2066b",
-    "half of a pair": "a\ud800b",
-    "full-width dots": "\uff0e\uff0e",
-    "full-width slash": "..\uff0f..",
-    "one dot leader": "\u2024\u2024",
-    "two dot leader": "\u2025",
-    "account of": "a\u2100b",  # is a/c when it is normalised
-    "full-width backslash": "a\uff3cb",
-    "device": "CON",
-    "device with an extension": "nul.txt",
-    "port": "COM1",
-    "trailing dot": "file.",
-    "trailing space": "file ",
-    "256 bytes": "x" * 256,
-    "256 bytes of UTF-8": "ü" * 128,
-    "10,000 characters": "x" * 10_000,
+    "": "is empty",
+    ".": "can't have the name '.'",
+    "..": "can't have the name '..'",
+    "a/../b": "can't have the name '..'",
+    "../../etc/passwd": "can't have the name '..'",
+    "a/..": "can't have the name '..'",
+    "/etc/passwd": "begins or ends with a slash",
+    "a//b": "two in a row",
+    "a/": "begins or ends with a slash",
+    "a\\..\\b": "U+005C (REVERSE SOLIDUS), which separates directories",
+    "a\0b": "U+0000, which is a control character",
+    "a\nb": "U+000A, which is a control character",
+    "a\rb": "U+000D",
+    "a\x1b[2Jb": "U+001B",
+    "a\x7fb": "U+007F",
+    "a\x85b": "U+0085",
+    "a\u2028b": "U+2028 (LINE SEPARATOR), which ends a line",
+    "a\u2029b": "U+2029 (PARAGRAPH SEPARATOR), which ends a line",
+    "exe.\u202egpj": "U+202E (RIGHT-TO-LEFT OVERRIDE), which shows",
+    "a\u2066b": "U+2066 (LEFT-TO-RIGHT ISOLATE)",
+    "a\ud800b": "U+D800, which is half of a character",
+    "x" * 256: "got 256 bytes, at most 255",
+    "ü" * 128: "got 256 bytes, at most 255",
+    "x" * 10_000: "got 10,000 bytes, at most 255",
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", [*GOOD, *NOT_FOR_WINDOWS])
 def test_a_file_below(tmp_path: Path, name: str) -> None:
     """The path that one expects, which need not exist, and can be made."""
     path = path_below(tmp_path, name)
     assert path == Path(os.path.realpath(tmp_path), *name.split("/"))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"content")
+    assert path.parent.samefile(tmp_path) or "/" in name
 
 
-@pytest.mark.parametrize("name", BAD.values(), ids=BAD)
-def test_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", GOOD)
+def test_a_file_for_windows(tmp_path: Path, name: str) -> None:
+    """What any system can have is kept there too."""
+    assert path_below(tmp_path, name, for_windows=True) == path_below(tmp_path, name)
+
+
+@pytest.mark.parametrize(("name", "words"), NOT_FOR_WINDOWS.items())
+def test_refused_for_windows(tmp_path: Path, name: str, words: str) -> None:
+    check_refused(tmp_path, name, words, for_windows=True)
+
+
+@pytest.mark.parametrize("for_windows", [False, True])
+@pytest.mark.parametrize(("name", "words"), BAD.items())
+def test_refused(tmp_path: Path, name: str, words: str, for_windows: bool) -> None:
+    check_refused(tmp_path, name, words, for_windows)
+
+
+def check_refused(directory: Path, name: str, words: str, for_windows: bool) -> None:
     """A 400 that says what is wrong, alone and as the last of several names."""
     for whole in (name, f"directory/{name}"):
         with pytest.raises(UnsafePath) as caught:
-            path_below(tmp_path, whole)
+            path_below(directory, whole, for_windows=for_windows)
         assert caught.value.code == 400
         assert caught.value.description is not None
         assert len(caught.value.description) < 200
+        assert words in caught.value.description or whole == "directory/"
 
 
 def test_symbolic_links(tmp_path: Path) -> None:
@@ -121,12 +166,74 @@ def test_a_directory_that_is_a_link(tmp_path: Path) -> None:
     assert path_below(tmp_path / "link", "a") == tmp_path / "real" / "a"
 
 
-@settings(derandomize="CI" in os.environ, deadline=None)
-@given(st.text() | st.lists(st.sampled_from(["..", ".", "a", "", "\0", "~"])).map("/".join))
-def test_never_outside(name: str) -> None:
-    """Whatever the name is: a path strictly below, or UnsafePath."""
+PATHS = st.text() | st.lists(
+    st.sampled_from(["..", ".", "a", "", "\0", "~", "\uff0e\uff0e", "COM1", ":"])
+).map("/".join)
+hypothesis_settings = settings(derandomize="CI" in os.environ, deadline=None)
+
+
+@hypothesis_settings
+@given(PATHS, st.booleans())
+def test_never_outside(name: str, for_windows: bool) -> None:
+    """Whatever the name is: the path of just that name, strictly below, or UnsafePath."""
     try:
-        path = path_below("/some/where", name)
+        path = path_below("/some/where", name, for_windows=for_windows)
     except UnsafePath:
         return
     assert Path("/some/where") in path.parents
+    assert str(path) == f"/some/where/{name}"
+
+
+@hypothesis_settings
+@given(st.text(min_size=1, max_size=60))
+@example("\u061c")
+def test_what_is_no_danger_is_kept(name: str) -> None:
+    """A single name is refused for what it is, or for a character that is named."""
+    try:
+        path_below("/some/where", name)
+    except UnsafePath as error:
+        sentence = str(error.description)
+    else:
+        return
+    lines = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    turns = [c for c in name if unicodedata.bidirectional(c) in BIDIRECTIONAL]
+    bad = [c for c in name if c in "/\\"] + lines + turns
+    assert bad or name in (".", "..") or len(name.encode()) > 255
+    if bad and "/" not in name:
+        assert any(f"U+{ord(c):04X}" in sentence for c in bad)
+
+
+# The classes of embeddings, overrides, isolates and their ends (UAX #9 table 4).
+BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+
+
+@hypothesis_settings
+@given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=30))
+@example("\uff41\uff55\uff58\uff0e\uff43")
+@example("a\u037e")
+@example("…")
+def test_what_windows_gets_is_a_name_there(name: str) -> None:
+    """As it is and normalised: none of its characters, ends and devices; nor is more refused."""
+    try:
+        path_below("/some/where", name)
+    except UnsafePath:
+        return
+    compatible = unicodedata.normalize("NFKC", name)
+    wrong = (
+        set(name + compatible) & set('<>:"|?*\\/')
+        or compatible[-1] in ". "
+        or compatible.split(".")[0].rstrip(" ").upper() in DEVICES
+    )
+    try:
+        path_below("/some/where", name, for_windows=True)
+    except UnsafePath:
+        assert wrong
+    else:
+        assert not wrong
+
+
+DEVICES = {
+    *("CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"),
+    *(f"COM{number}" for number in range(1, 10)),
+    *(f"LPT{number}" for number in range(1, 10)),
+}
