@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from werkzeug.datastructures import Headers
@@ -33,6 +33,7 @@ from .multipart import BlockMultipartDecoder, is_supported
 from .scheduler import current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
+from .target import spool_beside
 from .wsgi_input import cooperative_input
 
 _DECODER = BlockMultipartDecoder if is_supported() else MultipartDecoder
@@ -92,7 +93,7 @@ def receive(
     announced = announced_digests(environ)
     names = dict.fromkeys([*digests, *(name for name, _ in announced)])
     running = Digests(names)
-    with _spool_beside(target, settings) as spool:
+    with spool_beside(target, settings) as spool:
         size = _copy(body, spool, running)
         try:
             running.check(announced)
@@ -138,7 +139,7 @@ class Part(BlockReader):
     ) -> Received:
         """Store the content as the file `target`; as receive() does."""
         running = Digests(digests)
-        with _spool_beside(target, self._settings) as spool:
+        with spool_beside(target, self._settings) as spool:
             size = _copy(self, spool, running)
             spool.move_to(target, fsync=fsync)
         return Received(os.fspath(target), size, running.values())
@@ -202,12 +203,6 @@ class _Parts:
 
 def _environ(request: Request) -> dict[str, Any]:
     return request if isinstance(request, dict) else request.environ
-
-
-def _spool_beside(target: str | os.PathLike[str], settings: UploadSettings) -> Spool:
-    """A spool on the target's own file system, so that its file is linked and not copied."""
-    directory = os.path.dirname(os.path.abspath(os.fspath(target)))
-    return Spool(replace(settings, spool_directory=directory))
 
 
 def _copy(source: BlockReader, spool: Spool, digests: Digests) -> int:

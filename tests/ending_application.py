@@ -29,7 +29,7 @@ from applications import (
 from flask import Flask, abort, request
 
 from cooperative_upload import BodyError, receive, upload_statistics
-from cooperative_upload.errors import BodyTooLarge
+from cooperative_upload.errors import BodyTooLarge, RequestError
 
 if "WITHOUT_GARBAGE_COLLECTION" in os.environ:
     gc.disable()
@@ -88,7 +88,14 @@ def make_application() -> Flask:
 
     @flask.post("/receive")
     def store() -> str:
-        receive(request, os.path.join(tempfile.gettempdir(), "received"))
+        """Where the query says. A target that can't be written is no fault of the server's."""
+        target = request.args.get("to", os.path.join(tempfile.gettempdir(), "received"))
+        try:
+            receive(request, target)
+        except RequestError:
+            raise
+        except OSError as error:
+            abort(409, f"Not writable: {error.strerror}.")
         return "stored"
 
     @flask.post("/raise-at-once")

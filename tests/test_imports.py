@@ -41,6 +41,7 @@ FLOORS = [
     "last_use",
     "disk_file",
     "spool",
+    "target",
     "body",
     "wsgi_input",
     "multipart",

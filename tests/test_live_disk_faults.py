@@ -219,6 +219,64 @@ def test_spool_directory_that_vanishes_is_a_500(gunicorn: Gunicorn, tmp_path: Pa
         assert "Traceback" not in server.log()
 
 
+# Targets of the application's choice
+
+TARGETS = {
+    "missing": "missing/directory/file",
+    "below a file": "file/below",
+    "a directory": "directory",
+    "a slash at the end": "new/",
+    "a link to itself": "loop",
+    "a name that is too long": "x" * 256,
+    "a link to nowhere": "nowhere",
+}
+
+
+@pytest.mark.parametrize("name", TARGETS.values(), ids=TARGETS)
+def test_target_that_cannot_be_is_no_fault_of_the_storage(
+    server: LiveServer, tmp_path: Path, name: str
+) -> None:
+    """An exception in the view, before the client is asked for the body; nobody is woken."""
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("missing/file")
+    log = server.log()
+    path = f"/receive?to={quote(f'{tmp_path}/{name}')}"
+    headers = {"Content-Length": str(4 * MIB), "Expect": "100-continue"}
+    with counted(server, not_stored=0, bytes=0, unread=1), server.connect() as connection:
+        connection.send(head("POST", path, headers))
+        response = connection.response()
+        assert response.status == 409
+        assert "Not writable: " in response.body.decode()
+    assert "not stored" not in server.log().removeprefix(log)
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_directory_that_vanishes_while_its_file_comes(server: LiveServer, tmp_path: Path) -> None:
+    """The application has removed it."""
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    log = server.log()
+    with counted(server, not_stored=0), server.connect() as connection:
+        body = content(4 * MIB)
+        path = f"/receive?to={quote(str(directory / 'file'))}"
+        connection.send(head("POST", path, {"Content-Length": str(len(body))}) + body[:1000])
+        wait_until(lambda: reading(server), "the upload's beginning")
+        directory.rmdir()
+        connection.send(body[1000:])
+        response = connection.response()
+        assert response.status == 409
+        assert "No such file or directory" in response.body.decode()
+    assert "not stored" not in server.log().removeprefix(log)
+
+
+def reading(server: LiveServer) -> bool:
+    with server.connect() as connection:
+        connection.send_request("GET", "/statistics")
+        return bool(connection.response().json()["uploads"])
+
+
 # Limits of the process
 
 
