@@ -12,10 +12,11 @@ Spool                  the temporary file that werkzeug's form parser writes fil
 UploadSettings         all settings, with their units, defaults and reasons
 UploadError            base of all that can go wrong, by who is at fault:
     BodyError          the client: IncompleteBody, MalformedBody, BodyTimeout, BodyTooSlow,
-                       BodyTooLarge, DigestMismatch; and UnsafePath
+                       BodyTooLarge, DigestMismatch; and PartialBody, UnsafePath
     StorageError, TooManyUploads, WorkerEnding
                        the server
     SettingsError      the operator
+    BodyAlreadyRead    the application
 upload_statistics      how the bodies of this process ended, in numbers
 overview               the same of all workers, with the uploads in progress and the loops' lag
 prometheus.UploadCollector
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from .body import CooperativeInput
 from .errors import (
+    BodyAlreadyRead,
     BodyError,
     BodyTimeout,
     BodyTooLarge,
@@ -39,6 +41,7 @@ from .errors import (
     DigestMismatch,
     IncompleteBody,
     MalformedBody,
+    PartialBody,
     SettingsError,
     StorageError,
     TooManyUploads,
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
 
 # Without Worker: `import *` has to work where gunicorn is not installed.
 __all__ = [
+    "BodyAlreadyRead",
     "BodyError",
     "BodyTimeout",
     "BodyTooLarge",
@@ -72,6 +76,7 @@ __all__ = [
     "IncompleteBody",
     "MalformedBody",
     "Part",
+    "PartialBody",
     "Received",
     "SchedulerStatistics",
     "SettingsError",

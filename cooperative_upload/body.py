@@ -192,6 +192,11 @@ class CooperativeInput(BlockReader):
         return self._received
 
     @property
+    def handed_out(self) -> int:
+        """Bytes of the body that reads have returned."""
+        return self._received - (len(self._block) - self._offset)
+
+    @property
     def content_length(self) -> int | None:
         """Bytes of the whole body; None where the framing does not announce them."""
         return self._content_length

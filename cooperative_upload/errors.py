@@ -1,7 +1,8 @@
 """What can go wrong with an upload, split by who is at fault.
 
 Every error of this package is an UploadError and names its fault: the *client* that sent the
-body, the *server* that can't take it now, or the *operator* who configured the server. Those
+body, the *server* that can't take it now, the *operator* who configured the server, or the
+*application* that asks for what can't be. Those
 that end a request say how its body ended, in one word that the log and the counters use too.
 
 They have to end well in each layer that may meet them, none of which knows this package:
@@ -29,18 +30,46 @@ from werkzeug.exceptions import (
     RequestTimeout,
     ServiceUnavailable,
 )
+from werkzeug.http import parse_content_range_header
 
 
 class UploadError(Exception):
     """Base of all errors of this package."""
 
-    fault: ClassVar[Literal["client", "server", "operator"]]
+    fault: ClassVar[Literal["client", "server", "operator", "application"]]
 
 
 class SettingsError(UploadError, ValueError):
     """A setting has an unknown name or a value that makes no sense."""
 
     fault = "operator"
+
+
+class BodyAlreadyRead(UploadError, RuntimeError):
+    """A body was to be stored of which something was read before; for the log, and a 500.
+
+    An HTTPException would be answered without a word in the log, and who can mend this reads that.
+
+    caller: who found it so.
+    read: bytes that were handed out before; None if nobody knows.
+    expected: bytes of the whole body; None if nobody knows.
+    reader: who read them; None if nobody knows.
+    """
+
+    fault = "application"
+
+    def __init__(
+        self, caller: str, read: int | None, expected: int | None, reader: str | None
+    ) -> None:
+        self.caller = caller
+        self.read = read
+        self.expected = expected
+        self.reader = reader
+        amount = "some of it" if read is None else progress(read, expected)
+        super().__init__(
+            f"{caller} needs the whole request body, and {amount} went to "
+            f"{reader or 'whoever ran before'} already: a body can be read once."
+        )
 
 
 class RequestError(HTTPException, UploadError):
@@ -172,6 +201,25 @@ class DigestMismatch(BodyError, BadRequest):
         )
 
 
+class PartialBody(RequestError, BadRequest):
+    """The body is a range of a file, and the application takes whole ones; HTTP status 400.
+
+    RFC 9110 section 14.5 wants that said of a PUT, for it would replace a file by a part of it.
+
+    content_range: the header's value.
+    """
+
+    ending = "unread"
+    fault = "client"
+
+    def __init__(self, content_range: str) -> None:
+        self.content_range = content_range
+        super().__init__(
+            f"The request body is a part of a file alone ({_in_words(content_range)}), where "
+            "whole files are stored."
+        )
+
+
 class UnsafePath(RequestError, BadRequest):
     """The name of a file that a client gave is none that may be used; HTTP status 400."""
 
@@ -272,6 +320,15 @@ _FOR_WANT_OF_ROOM: dict[int, type[StorageError]] = {
 def is_for_want_of_room(error: OSError) -> bool:
     """Whether no place of the application's choice is at fault, but a lack of something."""
     return error.errno in _FOR_WANT_OF_ROOM
+
+
+def _in_words(content_range: str) -> str:
+    """Which bytes a Content-Range means, or the header as it is."""
+    parsed = parse_content_range_header(content_range)
+    if parsed is None or parsed.start is None or parsed.stop is None:
+        return f"Content-Range: {content_range}"
+    of = "" if parsed.length is None else f" of {parsed.length:,}"
+    return f"{parsed.units} {parsed.start:,} to {parsed.stop - 1:,}{of}"
 
 
 def progress(received: int, expected: int | None) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import ContentRange, Headers
 from werkzeug.exceptions import UnsupportedMediaType
-from werkzeug.http import parse_options_header
+from werkzeug.http import parse_content_range_header, parse_options_header
 from werkzeug.sansio.multipart import (
     Data,
     Epilogue,
@@ -28,13 +28,13 @@ from werkzeug.sansio.multipart import (
 from .blocks import BLOCK_BYTES, BlockReader
 from .body import MOST_AT_ONCE, CooperativeInput
 from .digests import Digests, announced_digests
-from .errors import BodyTooLarge, DigestMismatch, MalformedBody
+from .errors import BodyTooLarge, DigestMismatch, MalformedBody, PartialBody
+from .first_reader import take_body
 from .multipart import BlockMultipartDecoder, is_supported
 from .scheduler import current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
 from .target import spool_beside
-from .wsgi_input import cooperative_input
 
 _DECODER = BlockMultipartDecoder if is_supported() else MultipartDecoder
 
@@ -61,11 +61,14 @@ class Received:
     size: bytes.
     digests: by their names in RFC 9530, those that were asked for and those that the client
         announced.
+    content_range: which bytes of a larger file they are (werkzeug's ContentRange, whose stop is
+        the byte behind the last one); None for a whole file.
     """
 
     path: str
     size: int
     digests: dict[str, bytes]
+    content_range: ContentRange | None = None
 
 
 def receive(
@@ -74,33 +77,43 @@ def receive(
     *,
     digests: Iterable[str] = (),
     fsync: bool = True,
+    accept_range: bool = False,
     settings: UploadSettings | None = None,
 ) -> Received:
     """Store the body of a request, of any length and framing, as the file `target`.
 
-    The file appears whole or not at all, and an existing one stays until then.
+    The file appears whole or not at all, and an existing one stays until then. What can be known
+    to be wrong is raised before the client is asked for the body.
 
     digests: what to compute on the way: sha-256, sha-512, sha, md5, crc32c (which needs the
         package google-crc32c).
     fsync: return only when the content and the name are on the medium.
+    accept_range: for an application that puts files together from their parts, each in a target
+        of its own: a body with a Content-Range is stored too, and the result says which bytes it
+        is. Otherwise it is a PartialBody, a 400 (RFC 9110 section 14.5).
     Raises a BodyError for a body that breaks off, DigestMismatch for one that is not what the
     client announced (Content-Digest, Repr-Digest, Content-MD5), StorageError where there is no
-    room, and OSError for a target that can't be written.
+    room, OSError for a target that can't be written (no such directory, a directory in its
+    place, no permission), and BodyAlreadyRead if the application read of the body before.
     """
     settings = settings or UploadSettings()
     environ = _environ(request)
-    body = cooperative_input(environ, settings)
+    content_range = _content_range(environ, accept_range)
+    body = take_body(request, environ, settings, "receive()")
+    if content_range is not None:  # Repr-Digest is that of the whole file (RFC 9530 section 3)
+        environ = {**environ, "HTTP_REPR_DIGEST": ""}
     announced = announced_digests(environ)
     names = dict.fromkeys([*digests, *(name for name, _ in announced)])
     running = Digests(names)
     with spool_beside(target, settings) as spool:
         size = _copy(body, spool, running)
         try:
+            _check_size(size, content_range)
             running.check(announced)
-        except DigestMismatch as error:
+        except (DigestMismatch, MalformedBody) as error:
             raise body.rejected(error) from None
         spool.move_to(target, fsync=fsync)
-    return Received(os.fspath(target), size, running.values())
+    return Received(os.fspath(target), size, running.values(), content_range)
 
 
 class Part(BlockReader):
@@ -153,31 +166,48 @@ class Part(BlockReader):
                 return bytes(event.data)
         return b""
 
+    def _is_empty(self) -> bool:
+        """Whether there is no content. What came to know that is read next."""
+        self._block, self._offset = self._receive(BLOCK_BYTES), 0
+        return not self._block
+
     def skip(self) -> None:
         """Read what is left and throw it away."""
         for _ in self.blocks():
             pass
 
 
-def stream_parts(request: Request, settings: UploadSettings | None = None) -> Iterator[Part]:
+def stream_parts(
+    request: Request, settings: UploadSettings | None = None, *, accept_range: bool = False
+) -> Iterator[Part]:
     """The parts of a multipart/form-data body, in the order in which the client sends them.
 
-    What the caller does not read of a part is skipped when it asks for the next one. Raises
-    UnsupportedMediaType (HTTP status 415) for another Content-Type, MalformedBody for a body that
-    is no form, and a BodyError for one that breaks off.
+    What the caller does not read of a part is skipped when it asks for the next one. A file input
+    in which no file was chosen is left out: browsers send it as a file with neither name nor
+    content.
+
+    accept_range: as for receive(). A Content-Range of a form is that of its file, as uploaders in
+        the browser send it with each piece; the application reads the header itself.
+    Raises UnsupportedMediaType (HTTP status 415) for another Content-Type, MalformedBody for a
+    body that is no form, a BodyError for one that breaks off, and BodyAlreadyRead if the
+    application read of it before.
     """
     settings = settings or UploadSettings()
     environ = _environ(request)
+    _content_range(environ, accept_range)
     media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
     if media_type != "multipart/form-data":
         raise UnsupportedMediaType(f"Expected multipart/form-data, got {media_type or 'nothing'}.")
-    parts = _Parts(cooperative_input(environ, settings), options.get("boundary", ""))
+    body = take_body(request, environ, settings, "stream_parts()")
+    parts = _Parts(body, options.get("boundary", ""))
     while (event := parts.next_event()) and not isinstance(event, Epilogue):
         if not isinstance(event, (Field, File)):
             continue  # the preamble
         if scheduler := current_scheduler(settings):
             scheduler.checkpoint_within_turn()  # a block can hold a thousand small parts
         part = Part(event, parts, settings)
+        if part.filename == "" and part._is_empty():
+            continue
         yield part
         part.skip()
 
@@ -199,6 +229,25 @@ class _Parts:
             what = MalformedBody(self._body.received, f"it is no form: {error}")
             raise self._body.rejected(what) from error
         return event
+
+
+def _content_range(environ: dict[str, Any], accepted: bool) -> ContentRange | None:
+    """The range of the body, None for a whole one. Raises PartialBody for one that may not be."""
+    header = environ.get("HTTP_CONTENT_RANGE", "")
+    if not header:
+        return None
+    parsed = parse_content_range_header(header)
+    if not accepted or parsed is None:
+        raise PartialBody(header)
+    return parsed
+
+
+def _check_size(size: int, content_range: ContentRange | None) -> None:
+    if content_range is None or content_range.start is None or content_range.units != "bytes":
+        return
+    announced = (content_range.stop or 0) - content_range.start
+    if size != announced:
+        raise MalformedBody(size, f"its Content-Range announces {announced:,} bytes")
 
 
 def _environ(request: Request) -> dict[str, Any]:

@@ -6,8 +6,8 @@
 
 Nothing of a file is in memory but a few blocks, and each appears whole or not at all. A client
 that sends Content-Digest, Repr-Digest or Content-MD5 has it checked; ?sha256=1 has one computed.
-Whoever reaches this server may store files in its directory: examples/authorization.py shows how
-to ask for a token first.
+A part of a file (curl -C) is refused: it would replace the whole one. Whoever reaches this server
+may store files in its directory: examples/authorization.py shows how to ask for a token first.
 
 UPLOAD_ROOT is the directory, by default ./uploads. With UPLOAD_FSYNC=0 the answer does not wait
 until a file is on the medium.

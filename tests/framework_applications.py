@@ -1,8 +1,8 @@
 """One application for each framework of docs/frameworks.md, which all answer the same.
 
 What they answer to /form and /data is described in http_client.py; /receive stores the body by
-receive(), /refuse reads nothing of it. Without `answers_errors` they are without the line that
-docs/frameworks.md asks for.
+receive(), /read-first as well after it has read it, /refuse reads nothing of it. Without
+`answers_errors` they are without the line that docs/frameworks.md asks for.
 """
 
 from __future__ import annotations
@@ -66,6 +66,10 @@ def django_application(answers_errors: bool = True) -> Application:
     def receive_body(request: Any) -> Any:
         return JsonResponse(received(request.environ, request.GET["to"]))
 
+    def read_first(request: Any) -> Any:
+        digest_of(request.read)
+        return receive_body(request)
+
     def refuse(request: Any) -> Any:
         return HttpResponse(REFUSED, status=403)
 
@@ -74,6 +78,7 @@ def django_application(answers_errors: bool = True) -> Application:
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF=(
             path("receive", receive_body),
+            path("read-first", read_first),
             *(path(view.__name__, view) for view in views),
         ),
         DATA_UPLOAD_MAX_MEMORY_SIZE=None,
@@ -107,6 +112,10 @@ def bottle_application(answers_errors: bool = True) -> Application:
     def receive_body() -> dict[str, Any]:
         return received(bottle.request.environ, bottle.request.query.to)
 
+    def read_first() -> dict[str, Any]:
+        data()
+        return receive_body()
+
     def refuse() -> None:
         bottle.abort(403, REFUSED)
 
@@ -114,6 +123,7 @@ def bottle_application(answers_errors: bool = True) -> Application:
     app.post("/form", callback=form)
     app.post("/data", callback=data)
     app.put("/receive", callback=receive_body)
+    app.put("/read-first", callback=read_first)
     app.post("/refuse", callback=refuse)
     return app  # type: ignore[no-any-return]
 
@@ -140,7 +150,9 @@ def webob_application() -> Application:
             return webob.Response(json_body=form(request))
         if request.path == "/data":
             return webob.Response(json_body=digest_of(request.body_file.read))
-        if request.path == "/receive":
+        if request.path == "/read-first":
+            digest_of(request.body_file.read)
+        if request.path in ("/receive", "/read-first"):
             return webob.Response(json_body=received(request.environ, request.GET["to"]))
         raise HTTPForbidden(REFUSED) if request.path == "/refuse" else HTTPNotFound()
 
@@ -172,6 +184,11 @@ def falcon_application(answers_errors: bool = True) -> Application:
         def on_put(self, request: Any, response: Any) -> None:
             response.media = received(request.env, request.get_param("to"))
 
+    class ReadFirst(Receive):
+        def on_put(self, request: Any, response: Any) -> None:
+            digest_of(request.stream.read)
+            super().on_put(request, response)
+
     class Refuse:
         def on_post(self, request: Any, response: Any) -> None:
             raise falcon.HTTPForbidden(description=REFUSED)
@@ -185,4 +202,5 @@ def falcon_application(answers_errors: bool = True) -> Application:
         app.add_error_handler(RequestError, answer)
     for resource in (Ping, Form, Data, Receive, Refuse):
         app.add_route(f"/{resource.__name__.lower()}", resource())
+    app.add_route("/read-first", ReadFirst())
     return app

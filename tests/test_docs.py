@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from flask import Flask, request
 from greenlets import hub_scheduler, in_greenlet
+from http_client import FORM_TYPE, Part, form
 from werkzeug.test import Client
 from wsgi import call, environ
 
@@ -98,10 +99,17 @@ def test_the_examples_of_the_wrapper_page(tmp_path: Path) -> None:
     answer = client.put("/files/a.bin", data=b"content")
     assert answer.json == {"size": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
     assert (tmp_path / "a.bin").read_bytes() == b"content"
-    form = {"title": "a title", "file": (io.BytesIO(b"of a form"), "b.bin")}
-    assert client.post("/forms", data=form).text == "stored"
+    fields = {"title": "a title", "file": (io.BytesIO(b"of a form"), "b.bin")}
+    assert client.post("/forms", data=fields).text == "stored"
     assert (tmp_path / "b.bin").read_bytes() == b"of a form"
     assert client.put("/files/..%2Fc", data=b"x").status_code == 400
+    assert client.put("/files/new/directory/c.bin", data=b"x").status_code == 200
+    assert (tmp_path / "new" / "directory" / "c.bin").read_bytes() == b"x"
+    for taken in ("a.bin/below", "new"):
+        assert client.put(f"/files/{taken}", data=b"x").status_code == 409
+    browsers = form(Part("unused", b"", ""), Part("file", b"x", "Q3: results.pdf"))
+    assert client.post("/forms", data=browsers, content_type=FORM_TYPE).text == "stored"
+    assert (tmp_path / "Q3: results.pdf").read_bytes() == b"x"
 
 
 def test_the_examples_of_the_status_page(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,16 +22,19 @@ from werkzeug.wrappers import Response
 
 from cooperative_upload.board import ENDINGS
 from cooperative_upload.errors import (
+    BodyAlreadyRead,
     BodyError,
     BodyTimeout,
     BodyTooLarge,
     BodyTooSlow,
     IncompleteBody,
     MalformedBody,
+    PartialBody,
     RequestError,
     SettingsError,
     StorageError,
     TooManyUploads,
+    UnsafePath,
     UploadError,
     WorkerEnding,
     is_for_want_of_room,
@@ -73,6 +76,9 @@ every_body_error = pytest.mark.parametrize("error", BODY_ERRORS, ids=name_of)
         *[(error, "client") for error in BODY_ERRORS],
         *[(error, "server") for error in SERVER_ERRORS],
         (SettingsError("x"), "operator"),
+        (BodyAlreadyRead("receive()", 1, 2, None), "application"),
+        (PartialBody("bytes 1-2/3"), "client"),
+        (UnsafePath("x"), "client"),
     ],
     ids=name_of,
 )
@@ -93,6 +99,8 @@ def test_all_have_one_base_and_a_fault(error: UploadError, fault: str) -> None:
         (TooManyUploads("this server", 1, 1), 503, "turned_away"),
         (WorkerEnding(), 503, "killed"),
         (StorageError(OSError(errno.EIO, "x")), 500, "not_stored"),
+        (PartialBody("bytes 1-2/3"), 400, "unread"),
+        (UnsafePath("x"), 400, "unread"),
     ],
     ids=name_of,
 )
@@ -188,6 +196,23 @@ def test_progress() -> None:
     """With both numbers where there are two."""
     assert progress(0, 1000) == "0 of 1,000 bytes"
     assert progress(1234567, None) == "1,234,567 bytes"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            BodyAlreadyRead("receive()", 1000, 2000, "request.get_data()"),
+            "and 1,000 of 2,000 bytes went to request.get_data() already",
+        ),
+        (BodyAlreadyRead("receive()", 1000, None, None), "and 1,000 bytes went to whoever ran"),
+        (BodyAlreadyRead("receive()", None, 2000, "x"), "and some of it went to x already"),
+    ],
+)
+def test_a_body_that_was_read_is_for_the_log(error: BodyAlreadyRead, words: str) -> None:
+    """No HTTPException, which frameworks answer without a word in the log."""
+    assert words in str(error)
+    assert not isinstance(error, (HTTPException, OSError, ValueError))
 
 
 def test_settings_error_is_a_value_error() -> None:

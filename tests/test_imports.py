@@ -46,6 +46,7 @@ FLOORS = [
     "wsgi_input",
     "multipart",
     "parse_limits",
+    "first_reader",
     "werkzeug_patch",
     "streaming",
     "admission",

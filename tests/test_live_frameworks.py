@@ -123,6 +123,21 @@ def test_receive(served: Served, tmp_path: Path) -> None:
         target.unlink()
 
 
+def test_body_that_the_framework_has_read(served: Served, tmp_path: Path) -> None:
+    """Is not an empty one: a 500 and its reason in the log, and the file stays."""
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+    with served.server.connect() as connection:
+        connection.send_request("PUT", f"/read-first?to={target}", DATA)
+        assert connection.response().status == 500
+    assert target.read_bytes() == b"old"
+    if served.framework != "django":  # whose log goes to the administrators by mail
+        wait_until(lambda: READ_FIRST in served.server.log(), "the reason in the log")
+
+
+READ_FIRST = "receive() needs the whole request body, and 2,000,000"
+
+
 # What needs a line.
 
 

@@ -228,6 +228,37 @@ def test_two_uploads_of_one_file(uploads: UploadServer) -> None:
     assert uploads.files() == {"file": DATA}
 
 
+# Parts of a file.
+
+
+def test_resumed_upload_does_not_replace_the_file(uploads: UploadServer, tmp_path: Path) -> None:
+    """curl sends what it takes for the rest; the server has no first half to put it to."""
+    uploads.put("/file", OLD)
+    (tmp_path / "file").write_bytes(DATA)
+    url = f"http://127.0.0.1:{uploads.server.port}/file"
+    command = ["curl", "-sS", "-C", "2500000", "-T", str(tmp_path / "file"), url]
+    answer = subprocess.run(
+        [*command, "-w", "%{http_code}"], capture_output=True, check=True, text=True, timeout=30
+    ).stdout
+    assert "(bytes 2,500,000 to 2,999,999 of 3,000,000)" in answer
+    assert answer.endswith("400")
+    assert uploads.files() == {"file": OLD}
+
+
+# What browsers send.
+
+
+def test_form_with_an_unused_file_input(uploads: UploadServer) -> None:
+    """The others are stored; content without a name is refused with a sentence."""
+    unused, file = Part("unused", b"", ""), Part("file", DATA, "Q3: results.pdf")
+    with uploads.server.connect() as connection:
+        assert connection.post_form("/", unused, file, unused).status == 201
+        assert uploads.files() == {"Q3: results.pdf": DATA}
+        response = connection.post_form("/", Part("file", b"content", ""))
+        assert response.status == 400
+        assert "The name of the file is empty." in response.body.decode()
+
+
 # Digests.
 
 

@@ -356,6 +356,20 @@ def test_receive_is_whole_or_nothing(served: Served, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_body_that_was_read_is_not_stored(served: Served, tmp_path: Path) -> None:
+    """Where werkzeug has kept it its request tells that; else the input, if it is ours."""
+    target = tmp_path / "target"
+    for query in ("&cached=1", "") if served.name not in PASSING_ON else ("&cached=1",):
+        for body, headers in ((DATA, {}), (chunked(pieces_of(DATA, 70_000)), CHUNKED)):
+            target.write_bytes(b"old")
+            with served.server.connect() as connection:
+                path = f"/read-and-receive?to={target}{query}"
+                connection.send_request("PUT", path, body, headers)
+                answer = connection.response().json()
+            assert answer["error"].startswith("receive() needs the whole request body, and 2,000,")
+            assert target.read_bytes() == b"old"
+
+
 # What is left unread, and what is pipelined.
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import io
 import itertools
@@ -19,6 +18,7 @@ from greenlets import hub_scheduler, hub_writer, in_greenlet
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from unprivileged import run_unprivileged
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 from werkzeug.wrappers import Request
@@ -29,10 +29,11 @@ from cooperative_upload.errors import (
     DigestMismatch,
     IncompleteBody,
     MalformedBody,
+    PartialBody,
     StorageError,
 )
 from cooperative_upload.settings import UploadSettings
-from cooperative_upload.streaming import receive, stream_parts
+from cooperative_upload.streaming import Received, receive, stream_parts
 
 DATA = bytes(range(256)) * 8000  # two megabytes: far more than stays in memory
 SHA256 = hashlib.sha256(DATA)
@@ -177,13 +178,149 @@ def test_a_digest_header_that_is_none_is_seen_before_the_body(run: Run, tmp_path
     assert stream.tell() == 0
 
 
-def test_a_target_that_cannot_be(run: Run, tmp_path: Path) -> None:
-    """The application's own choice: what the system says."""
+@pytest.mark.parametrize("size", [10, len(DATA)])
+def test_a_target_that_cannot_be(run: Run, tmp_path: Path, size: int) -> None:
+    """The application's own choice: what open() says, whatever the size, before the body."""
     (tmp_path / "directory").mkdir()
-    for target in (tmp_path / "directory", tmp_path / "missing" / "file"):
-        with pytest.raises(OSError, match=r"directory|No such") as caught:
-            run(partial(receive, environ(DATA), target))
-        assert caught.value.errno in (errno.EISDIR, errno.ENOENT)
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("missing/file")
+    names = ["directory", "missing/file", "file/below", "loop", "loop/file", "dangling", "new/"]
+    for name in [*names, "x" * 256]:
+        target = f"{tmp_path}/{name}"
+        with pytest.raises(OSError, match="Errno") as expected:
+            open(target, "wb").close()
+        asked = environ(DATA[:size])
+        stream = asked["wsgi.input"]
+        with pytest.raises(OSError, match="Errno") as caught:
+            run(partial(receive, asked, target))
+        assert type(caught.value) is type(expected.value), name
+        assert caught.value.errno == expected.value.errno, name
+        assert stream.tell() == 0
+
+        def save(target: str = target) -> None:
+            body = form(("file", "f", DATA[:size]))
+            next(stream_parts(environ(body, CONTENT_TYPE=FORM))).save_to(target)
+
+        with pytest.raises(type(expected.value)) as caught:
+            run(save)
+        assert caught.value.errno == expected.value.errno, name
+
+
+def test_targets_that_open_takes(
+    run: Run, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A link to a file that is not there yet, one to a file, a device and a pipe."""
+    (tmp_path / "new link").symlink_to("new")
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "old link").symlink_to("old")
+    for name in ("new link", "old link"):
+        run(partial(receive, environ(DATA), tmp_path / name))
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / name).read_bytes() == DATA
+    run(partial(receive, environ(DATA), "/dev/null"))
+    pipe = tmp_path_factory.mktemp("elsewhere") / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        run(partial(receive, environ(b"content"), pipe))
+        assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+
+
+def test_rights_at_the_target() -> None:
+    """Without them a PermissionError; a file may be written where none may be made."""
+    run_unprivileged(
+        """
+from cooperative_upload.streaming import receive
+data = b"x" * 1_000_000
+def asked():
+    return {"wsgi.input": io.BytesIO(data), "CONTENT_LENGTH": str(len(data))}
+with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, "file")
+    with open(path, "wb") as file:
+        file.write(b"old")
+    os.chmod(directory, 0o555)
+    receive(asked(), path)
+    assert open(path, "rb").read() == data
+    os.chmod(path, 0o444)
+    for target in (path, os.path.join(directory, "new")):
+        request = asked()
+        try:
+            receive(request, target)
+        except PermissionError as error:
+            assert type(error) is PermissionError, type(error)
+            assert request["wsgi.input"].handed_out == 0
+        else:
+            raise AssertionError(target)
+    os.chmod(directory, 0o755)
+"""
+    )
+
+
+# Parts of files.
+
+
+def ranged(data: bytes, content_range: str, **more: str) -> dict[str, Any]:
+    return environ(data, REQUEST_METHOD="PUT", HTTP_CONTENT_RANGE=content_range, **more)
+
+
+@pytest.mark.parametrize(
+    ("content_range", "words"),
+    [
+        ("bytes 2500000-4999999/5000000", "(bytes 2,500,000 to 4,999,999 of 5,000,000)"),
+        ("bytes 5-9/*", "(bytes 5 to 9)"),
+        ("bytes */10", "(Content-Range: bytes */10)"),
+        ("nonsense", "(Content-Range: nonsense)"),
+    ],
+)
+def test_a_part_of_a_file_is_refused(
+    run: Run, tmp_path: Path, content_range: str, words: str
+) -> None:
+    """Which bytes came is said, none is read, and the whole file stays."""
+    (tmp_path / "file").write_bytes(b"old")
+    asked = ranged(b"tail.", content_range)
+    stream = asked["wsgi.input"]
+    with pytest.raises(PartialBody) as caught:
+        run(lambda: receive(asked, tmp_path / "file"))
+    assert caught.value.code == 400
+    assert words in str(caught.value.description)
+    assert stream.tell() == 0
+    assert (tmp_path / "file").read_bytes() == b"old"
+    a_form = {**asked, "CONTENT_TYPE": FORM}
+    with pytest.raises(PartialBody):
+        run(lambda: next(stream_parts(a_form)))
+
+
+def test_parts_of_files_that_are_expected(run: Run, tmp_path: Path) -> None:
+    """They are stored, the result says which bytes they are, and their number is checked."""
+
+    def accept(data: bytes, content_range: str, **more: str) -> Received:
+        asked = ranged(data, content_range, **more)
+        received: Received = run(lambda: receive(asked, tmp_path / "part", accept_range=True))
+        return received
+
+    received = accept(b"tail.", "bytes 5-9/10")
+    assert received.content_range is not None
+    assert (received.content_range.start, received.content_range.stop) == (5, 10)
+    assert received.content_range.length == 10
+    assert (tmp_path / "part").read_bytes() == b"tail."
+    with pytest.raises(MalformedBody, match="announces 4 bytes"):
+        accept(b"tail!", "bytes 5-8/10")
+    with pytest.raises(PartialBody):
+        accept(b"tail!", "nonsense")
+    assert (tmp_path / "part").read_bytes() == b"tail."
+    # Of the whole file, and of the part.
+    digest = content_digest(hashlib.sha256(b"head.tail.").digest())
+    accept(b"tail.", "bytes 5-9/10", HTTP_REPR_DIGEST=digest)
+    with pytest.raises(DigestMismatch):
+        accept(b"tail.", "bytes 5-9/10", HTTP_CONTENT_DIGEST=digest)
+    whole = run(lambda: receive(environ(b"whole"), tmp_path / "whole", accept_range=True))
+    assert whole.content_range is None
+    body = form(("file", "f", b"tail."))
+    asked = {**ranged(body, "bytes 5-9/10"), "CONTENT_TYPE": FORM}
+    assert run(lambda: next(stream_parts(asked, accept_range=True)).read()) == b"tail."
 
 
 def test_a_full_disk() -> None:
@@ -198,8 +335,16 @@ def test_a_full_disk() -> None:
 
 
 def test_parts(run: Run) -> None:
-    """Names, headers and content, in their order."""
-    body = form(("title", None, b"a title"), ("file", "a.bin", DATA), ("empty", "", b""))
+    """Names, headers and content, in their order; but for file inputs without a file."""
+    body = form(
+        ("unused", "", b""),
+        ("title", None, b"a title"),
+        ("file", "a.bin", DATA),
+        ("unused", "", b""),
+        ("nameless", "", b"x"),
+        ("empty", "empty", b""),
+        ("unused", "", b""),
+    )
 
     def read() -> list[Any]:
         return [
@@ -210,7 +355,8 @@ def test_parts(run: Run) -> None:
     assert run(read) == [
         ("title", None, "title", b"a title"),
         ("file", "a.bin", "file", DATA),
-        ("empty", "", "empty", b""),
+        ("nameless", "", "nameless", b"x"),
+        ("empty", "empty", "empty", b""),
     ]
 
 

@@ -16,7 +16,13 @@ from urllib.parse import parse_qs
 from applications import make_flask_application, plain_application
 from flask import Flask, request
 
-from cooperative_upload import BodyError, CooperativeUploadMiddleware, receive, stream_parts
+from cooperative_upload import (
+    BodyAlreadyRead,
+    BodyError,
+    CooperativeUploadMiddleware,
+    receive,
+    stream_parts,
+)
 from cooperative_upload.flask_ext import CooperativeUpload
 
 Environ = dict[str, Any]
@@ -69,6 +75,15 @@ def make_application() -> Flask:
     def receive_body() -> dict[str, Any]:
         received = receive(request, request.args["to"], digests=["sha-256"], fsync=False)
         return {"size": received.size, "sha256": received.digests["sha-256"].hex()}
+
+    @flask.put("/read-and-receive")
+    def read_and_receive() -> dict[str, Any]:
+        """Answers with what receive() says of a body that was read before."""
+        request.get_data(cache="cached" in request.args)
+        try:
+            return receive_body()
+        except BodyAlreadyRead as error:
+            return {"error": str(error)}
 
     @flask.post("/stream-parts")
     def receive_parts() -> list[Any]:
