@@ -70,15 +70,13 @@ def _handed_out(stream: Any) -> int | None:
 
 
 def _told_by_requests(request: object, environ: dict[str, Any]) -> _Reading | None:
-    if _TAKEN_BY in environ:
-        return None, f"an earlier {environ[_TAKEN_BY]}"
     if "webob._parsed_post_vars" in environ:
         return None, "request.POST"
     for one in (request, environ.get("werkzeug.request")):
         told = _told_by_werkzeug(one, environ) or _told_by_django(one)
         if told is not None:
             return told
-    return None
+    return (None, f"an earlier {environ[_TAKEN_BY]}") if _TAKEN_BY in environ else None
 
 
 def _told_by_werkzeug(request: object, environ: dict[str, Any]) -> _Reading | None:
