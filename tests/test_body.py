@@ -686,6 +686,35 @@ def test_found_too_large(sizes: list[int]) -> None:
     assert 11 <= body.received <= 12  # what came, though nobody gets it
 
 
+def test_a_limit_of_its_reader() -> None:
+    """The smaller one of it and the body's own counts, from the next read on."""
+    for own, readers, smaller in ((10, 5, 5), (5, 10, 5), (None, 5, 5)):
+        body = CooperativeInput(
+            PieceSource(iter([b"123", b"456"])), None, SETTINGS, most_bytes=own
+        )
+        body.limit_to(readers)
+        assert body.read(3) == b"123"
+        with pytest.raises(BodyTooLarge) as caught:
+            body.read(3)
+        assert (caught.value.limit, caught.value.expected) == (smaller, None)
+    announced = CooperativeInput(io.BytesIO(TEXT[:11]), 11, SETTINGS)
+    announced.limit_to(11)
+    for refused in (lambda: announced.limit_to(10), lambda: announced.read(1)):
+        with pytest.raises(BodyTooLarge) as caught:
+            refused()
+        assert (caught.value.limit, caught.value.expected) == (10, 11)
+    assert announced.received == 0
+
+
+def test_a_limit_behind_the_end() -> None:
+    """What was read already is not refused any more."""
+    body = CooperativeInput(io.BytesIO(TEXT[:11]), 11, SETTINGS)
+    assert body.read() == TEXT[:11]
+    body.limit_to(10)
+    assert body.read() == b""
+    assert not body.failed
+
+
 def test_what_comes_before_the_limit_can_be_read() -> None:
     """The error comes where it belongs."""
     body = CooperativeInput(PieceSource(iter([b"12345", bytes(10)])), None, most_bytes=10)

@@ -244,6 +244,7 @@ with tempfile.TemporaryDirectory() as directory:
     os.chmod(directory, 0o555)
     receive(asked(), path)
     assert open(path, "rb").read() == data
+    receive(asked(), "/dev/null")
     os.chmod(path, 0o444)
     for target in (path, os.path.join(directory, "new")):
         request = asked()
