@@ -12,11 +12,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import errno
-import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import SettingsError
 
@@ -25,31 +24,28 @@ ENVIRONMENT_PREFIX = "COOPERATIVE_UPLOAD_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
+_KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+
 _FULL_FOR_NOW = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 
-# The settings for which every number is right that is not negative.
-_AT_LEAST_NOTHING = (
-    "small_body_bytes",
-    "spool_memory_bytes",
-    "body_timeout_seconds",
-    "min_rate_bytes",
-    "header_timeout_seconds",
-    "drain_bytes",
-    "lingering_seconds",
-    "lingering_idle_seconds",
-    "max_body_bytes",
-    "max_urlencoded_bytes",
-    "max_json_bytes",
-    "max_uploads",
-    "max_uploads_per_client",
-    "max_uploads_wait_seconds",
-    "retry_after_seconds",
-    "loop_blocked_ms",
-)
+# Bounds that no installation comes near. What is above them is a slip (a unit, a digit too many)
+# that would be found later and elsewhere: the system's clocks and sizes are no larger than 2**63,
+# and gevent's timers take no infinity.
+_MOST_BYTES = 1 << 50  # a pebibyte
+_MOST_SECONDS = 366 * 24 * 3600  # a year
+_MOST_AT_ONCE = 1_000_000  # connections
 
 
-def _setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+class _Range(NamedTuple):
+    """The numbers that a setting may have; with or_off also 0, which turns it off."""
+
+    lowest: float
+    highest: float
+    or_off: bool = False
+
+
+def _setting(default: Any, doc: str, numbers: _Range | None = None) -> Any:
+    return field(default=default, metadata={"doc": doc, "range": numbers})
 
 
 @dataclass(frozen=True)
@@ -60,28 +56,33 @@ class UploadSettings:
         0.5,
         "Milliseconds that one upload may run before everyone else has had a go. Latency beside "
         "uploads grows with it; from 0.25 to 1 the throughput is the same within the noise.",
+        _Range(0.01, 1000),
     )
     deadline_ms: float = _setting(
         5.0,
         "Milliseconds after which an upload gets its slice although the loop is never idle. It "
         "keeps uploads moving on a busy server: one slice in each such time, a tenth of the loop "
         "with the defaults.",
+        _Range(1, 60_000),
     )
     small_body_bytes: int = _setting(
         64 * 1024,
         "Bytes up to which a body with a Content-Length takes no turns: it is one block of "
         "werkzeug's form parser, whose work is less than a slice, and a small POST should not "
         "wait in line behind uploads. 0: every body takes turns.",
+        _Range(0, _MOST_BYTES),
     )
     spool_memory_bytes: int = _setting(
         500 * 1024,
         "Bytes of a file part that stay in memory before it moves to disk; werkzeug's own bound.",
+        _Range(0, _MOST_BYTES),
     )
     spool_batch_bytes: int = _setting(
         512 * 1024,
         "Bytes that are collected for one write to disk. One batch is written while the next is "
         "collected, so an upload holds at most two. From 256 KiB to 1 MiB no difference was "
         "measured.",
+        _Range(4096, 1 << 30),
     )
     spool_directory: str = _setting(
         "",
@@ -93,12 +94,14 @@ class UploadSettings:
         "Threads that write to disk, for each event loop. More of them only compete with the "
         "loop for the cores: with 10 the p99 beside 32 uploads was 3 to 6 times that with 1, and "
         "the throughput the same.",
+        _Range(1, 64),
     )
     writer_spare_threads: int = _setting(
         8,
         "Threads that may be added to those, one for each write that takes longer than a second: "
         "a disk that hangs, or a save to a network drive that is away, holds up its own upload "
         "alone. They end when the write does.",
+        _Range(0, 256),
     )
     writer_nice: int = _setting(
         5,
@@ -106,57 +109,67 @@ class UploadSettings:
         "Linux only. With 5 steps the p99 beside 32 uploads was 1.7 to 1.8 times that of the idle "
         "server on two cores, with none 2.1 to 2.6 times, at about the same throughput. 0 if "
         "other programs keep the cores busy and uploads matter more.",
+        _Range(0, 19),
     )
     body_timeout_seconds: float = _setting(
         60.0,
         "Seconds that a client may send nothing in the middle of a body before it gets a 408; "
         "nginx's client_body_timeout. What a body waits for its turn does not count. 0: forever. "
         "HTTP/2 bodies have gunicorn's own timeout instead.",
+        _Range(0, _MOST_SECONDS),
     )
     min_rate_bytes: float = _setting(
         0.0,
         "Bytes a second that a body must bring, or its client gets a 408. 0: no such limit, since "
         "a slow client costs a connection and nothing else. Behind a load balancer with few "
         "connections, 500 (that of Apache's mod_reqtimeout) ends those that trickle.",
+        _Range(0, _MOST_BYTES),
     )
     min_rate_window_seconds: float = _setting(
         20.0,
         "Seconds of waiting for the client over which that rate is taken, so that a short gap "
         "ends no upload.",
+        _Range(0.1, _MOST_SECONDS),
     )
     header_timeout_seconds: float = _setting(
         60.0,
         "Seconds that a new connection has for its TLS handshake, and then for the headers of its "
         "first request; nginx's client_header_timeout. gunicorn's keepalive limits the headers "
         "too, unless it is 0. 0: forever.",
+        _Range(0, _MOST_SECONDS),
     )
     drain_bytes: int = _setting(
         256 * 1024,
         "Bytes of a body that the application did not read which are read and thrown away to keep "
         "the connection; Go's bound. With more of them left, or with an unknown number, the "
         "response says Connection: close.",
+        _Range(0, _MOST_BYTES),
     )
     lingering_seconds: float = _setting(
         30.0,
         "Seconds that a connection is read from after the response at the most, to drain the body "
         "or, before it is closed, so that a client which still sends gets the response and not a "
         "reset; nginx's lingering_time.",
+        _Range(0, _MOST_SECONDS),
     )
     lingering_idle_seconds: float = _setting(
         5.0,
         "Seconds without a byte after which such a connection is closed; nginx's "
         "lingering_timeout.",
+        _Range(0, _MOST_SECONDS),
     )
     lingering_connections: int = _setting(
         256,
         "Connections that linger at once; one more ends the one that has lingered longest. A "
         "quarter of gunicorn's default for worker_connections.",
+        _Range(1, _MOST_AT_ONCE),
     )
     max_body_bytes: int = _setting(
         0,
         "Bytes of the largest body that is accepted, else a 413: before a byte of it is read if "
         "it has a Content-Length, by counting if it has none. 0: no limit, as on the stock "
         "worker; the application has its own (MAX_CONTENT_LENGTH).",
+        _Range(0, _MOST_BYTES),
     )
     max_urlencoded_bytes: int = _setting(
         2 * 1024 * 1024,
@@ -165,6 +178,7 @@ class UploadSettings:
         "body is not limited by it, though curl and wget call it application/x-www-form-"
         "urlencoded unless told otherwise. 0: no limit. Other frameworks have limits of their "
         "own.",
+        _Range(0, _MOST_BYTES),
     )
     max_json_bytes: int = _setting(
         0,
@@ -172,37 +186,44 @@ class UploadSettings:
         "parsed in one go too, but a MiB in about 12 ms, and APIs differ in what they accept. A "
         "JSON body that is only read or stored is not limited by it. 0: no limit. Other "
         "frameworks have limits of their own.",
+        _Range(0, _MOST_BYTES),
     )
     max_uploads: int = _setting(
         0,
         "Uploads that a worker receives at once; those are the bodies that take turns. 0: no "
         "limit, since a hundred cost little more than one; the disk may want another.",
+        _Range(0, _MOST_AT_ONCE),
     )
     max_uploads_per_client: int = _setting(
         0,
         "Uploads that a worker receives at once from one address. 0: no limit, since behind a "
         "proxy all clients have the proxy's address (use nginx's limit_conn there).",
+        _Range(0, _MOST_AT_ONCE),
     )
     max_uploads_wait_seconds: float = _setting(
         0.0,
         "Seconds that an upload waits in line where one of these two limits is reached, before it "
         "is refused with a 503. 0: refused at once.",
+        _Range(0, _MOST_SECONDS),
     )
     retry_after_seconds: int = _setting(
         10,
         "Seconds that the Retry-After header of that 503 names: about the time of an upload.",
+        _Range(0, _MOST_SECONDS),
     )
     loop_probe_ms: float = _setting(
         50.0,
         "Milliseconds between two measurements of the event loop's lag: by how much a timer comes "
         "too late. 20 of them in a second cost less than a thousandth of the processor. 0: none, "
         "and no rates of uploads either.",
+        _Range(1, 1000, or_off=True),
     )
     loop_blocked_ms: float = _setting(
         500.0,
         "Milliseconds for which something may hold the event loop before a warning says what it "
         "was, with its stack, once a minute at the most: half a second is what a person notices. "
         "0: no warning.",
+        _Range(0, _MOST_SECONDS * 1000),
     )
     patch_werkzeug: bool = _setting(
         True,
@@ -227,19 +248,10 @@ class UploadSettings:
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
-            _check_type(setting.name, getattr(self, setting.name), type(setting.default))
-        _check_range("slice_ms", self.slice_ms, 0.01, 1000)
-        _check_range("deadline_ms", self.deadline_ms, 1, 60_000)
-        _check_range("spool_batch_bytes", self.spool_batch_bytes, 4096, 1 << 30)
-        _check_range("writer_threads", self.writer_threads, 1, 64)
-        _check_range("writer_spare_threads", self.writer_spare_threads, 0, 256)
-        _check_range("writer_nice", self.writer_nice, 0, 19)
-        if self.loop_probe_ms:
-            _check_range("loop_probe_ms", self.loop_probe_ms, 1, 1000)
-        for name in _AT_LEAST_NOTHING:
-            _check_range(name, getattr(self, name), 0, math.inf)
-        _check_range("min_rate_window_seconds", self.min_rate_window_seconds, 0.1, math.inf)
-        _check_range("lingering_connections", self.lingering_connections, 1, math.inf)
+            value = _checked(setting.name, getattr(self, setting.name), type(setting.default))
+            object.__setattr__(self, setting.name, value)  # a switch may come as 1 or 0
+            if setting.metadata["range"] is not None:
+                _check_range(setting.name, value, setting.metadata["range"])
 
     @property
     def spool_path(self) -> str:
@@ -291,9 +303,12 @@ def setting_names() -> list[str]:
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "there are " + ", ".join(sorted(known))
-    return f"unknown {kind} {name}: {hint}"
+    # Without the prefix that all variables have in common: by that any two would be alike.
+    distinct = {each.removeprefix(ENVIRONMENT_PREFIX): each for each in known}
+    close = difflib.get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX), distinct, n=1)
+    if close:
+        return f"unknown {kind} {name}: did you mean {distinct[close[0]]}?"
+    return f"unknown {kind} {name}: there are " + ", ".join(sorted(known))
 
 
 def _parse(variable: str, text: str, kind: type) -> Any:
@@ -302,8 +317,7 @@ def _parse(variable: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise SettingsError(f"{variable}: expected {wanted}, got {text!r}") from None
+        raise SettingsError(f"{variable}: expected {_KINDS[kind]}, got {text!r}") from None
 
 
 def _parse_bool(variable: str, text: str) -> bool:
@@ -315,13 +329,22 @@ def _parse_bool(variable: str, text: str) -> bool:
     raise SettingsError(f"{variable}: expected 1 or 0, got {text!r}")
 
 
-def _check_type(name: str, value: object, kind: type) -> None:
+def _checked(name: str, value: Any, kind: type) -> Any:
+    """The value; raises SettingsError if it is of another kind than the setting."""
+    if kind is bool and type(value) is int and value in (0, 1):
+        return bool(value)
     allowed = (int, float) if kind is float else (kind,)
     if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)):
-        raise SettingsError(f"{name}: expected {kind.__name__}, got {value!r}")
+        raise SettingsError(f"{name}: expected {_KINDS[kind]}, got {value!r}")
+    return value
 
 
-def _check_range(name: str, value: float, lowest: float, highest: float) -> None:
-    if not lowest <= value <= highest:  # also refuses nan
-        upper = "" if math.isinf(highest) else f" and at most {highest:,}"
-        raise SettingsError(f"{name}: expected at least {lowest:,}{upper}, got {value!r}")
+def _check_range(name: str, value: float, numbers: _Range) -> None:
+    if numbers.or_off and value == 0:
+        return
+    if not numbers.lowest <= value <= numbers.highest:  # also refuses nan
+        zero = "0, or " if numbers.or_off else ""
+        raise SettingsError(
+            f"{name}: expected {zero}at least {numbers.lowest:,} and at most "
+            f"{numbers.highest:,}, got {value!r}"
+        )

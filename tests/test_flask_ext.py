@@ -113,6 +113,13 @@ def test_settings_as_text() -> None:
     assert post(app).status == 413
 
 
+def test_a_switch_as_a_number() -> None:
+    """from_prefixed_env() makes a number of the 0 that the documentation speaks of."""
+    app = make_app(COOPERATIVE_UPLOAD_SAVE_LINKS=0)
+    CooperativeUpload(app)
+    assert post(app).status == 200
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

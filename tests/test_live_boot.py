@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,12 @@ from live_server import (
 )
 from uploads import HalfUpload
 
+from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
+
 APPLICATION = "applications:report_stream_factory"
+
+# The settings whose lowest, or highest, value is meant to end an upload.
+REFUSE_UPLOADS: tuple[set[str], set[str]] = (set(), {"min_rate_bytes"})
 
 CONFIGURATION = """
 import cooperative_upload
@@ -149,3 +155,21 @@ def test_uploads_without_the_patch(newest: Gunicorn) -> None:
         server.connect() as connection,
     ):
         assert connection.post_form("/form", part).json() == form_description(part)
+
+
+@pytest.mark.parametrize("bound", [0, 1], ids=["lowest", "highest"])
+def test_the_bounds_work(newest: Gunicorn, bound: int) -> None:
+    """What a setting is allowed to be, timers and threads can do with: an upload arrives."""
+    environment = {
+        ENVIRONMENT_PREFIX + setting.name.upper(): str(setting.metadata["range"][bound])
+        for setting in dataclasses.fields(UploadSettings)
+        if setting.metadata["range"] is not None and setting.name not in REFUSE_UPLOADS[bound]
+    }
+    part = Part("file", content(2_000_000), "f.bin")
+    with (
+        LiveServer(newest, environment=environment) as server,
+        server.connect() as connection,
+    ):
+        for _ in range(2):
+            assert connection.post_form("/form", part).json() == form_description(part)
+        assert "Traceback" not in server.log_tail()

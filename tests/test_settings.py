@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ DEFAULTS = {
     "fast_multipart": True,
     "save_whole": False,
 }
+
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 
 # A field's name tells its unit; the text says it in words.
 UNITS = {
@@ -203,20 +206,66 @@ def test_the_bounds_themselves_are_allowed(name: str, value: Any) -> None:
         ("small_body_bytes", True),
         ("writer_threads", "1"),
         ("writer_threads", True),
-        ("patch_werkzeug", 1),
+        ("patch_werkzeug", 2),
+        ("patch_werkzeug", -1),
+        ("patch_werkzeug", 1.0),
         ("patch_werkzeug", "yes"),
-        ("fast_multipart", 0),
         ("fast_multipart", None),
         ("spool_directory", Path("/tmp")),
         ("spool_directory", b"/tmp"),
     ],
 )
 def test_wrong_type(name: str, value: Any) -> None:
-    """No bool for a number, no number for a bool, no text for either."""
-    kind = type(DEFAULTS[name]).__name__
+    """No bool for a number, no number but 1 and 0 for a switch, no text for either."""
+    kind = KINDS[type(DEFAULTS[name])]
     with pytest.raises(SettingsError) as caught:
         UploadSettings(**{name: value})
     assert str(caught.value) == f"{name}: expected {kind}, got {value!r}"
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if type(DEFAULTS[name]) is bool])
+@pytest.mark.parametrize("value", [0, 1, False, True])
+def test_a_switch_may_be_1_or_0(name: str, value: Any) -> None:
+    """As the documentation writes them, from a configuration file as from the environment."""
+    for settings in (
+        UploadSettings(**{name: value}),
+        UploadSettings.from_environment({}, {name: value}),
+        from_environment(**{name: str(int(value))}),
+    ):
+        assert getattr(settings, name) is bool(value)
+
+
+NUMBERS = [name for name in FIELDS if type(DEFAULTS[name]) in (int, float)]
+BEYOND_ALL: list[Any] = [math.inf, -math.inf, math.nan, 1e300, -1, 10**18, 10**400, 2**63]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_finite_bounds(name: str) -> None:
+    """What would fail later, in a thread or a timer, is refused with a sentence at the start."""
+    lowest, highest, _ = FIELDS[name].metadata["range"]
+    assert 0 <= lowest <= DEFAULTS[name] <= highest < 2**53
+    bound: Any
+    for bound in (lowest, highest):
+        assert getattr(UploadSettings(**{name: bound}), name) == bound
+    for value in BEYOND_ALL:
+        expected = r"at least .* and at most" if isinstance(value, kind_of(name)) else "a whole"
+        with pytest.raises(SettingsError, match=rf"^{name}: expected .*{expected}"):
+            UploadSettings(**{name: value})
+
+
+def kind_of(name: str) -> Any:
+    """What is a number for this setting."""
+    return int if type(DEFAULTS[name]) is int else (int, float)
+
+
+def test_the_probe_can_be_off() -> None:
+    """0 is outside of its range, and still a value."""
+    assert UploadSettings(loop_probe_ms=0).loop_probe_ms == 0
+    with pytest.raises(SettingsError) as caught:
+        UploadSettings(loop_probe_ms=0.5)
+    assert str(caught.value) == (
+        "loop_probe_ms: expected 0, or at least 1 and at most 1,000, got 0.5"
+    )
 
 
 def test_an_int_is_a_number_of_milliseconds() -> None:
@@ -248,6 +297,15 @@ def test_unlike_any_setting() -> None:
     assert str(caught.value).startswith("unknown upload setting qqqq: there are ")
     for name in FIELDS:
         assert name in str(caught.value)
+
+
+def test_a_variable_unlike_any_other() -> None:
+    """What all variables have in common makes none of them likely."""
+    with pytest.raises(SettingsError) as caught:
+        from_environment(qqqq="1")
+    assert str(caught.value).startswith(
+        "unknown environment variable COOPERATIVE_UPLOAD_QQQQ: there are COOPERATIVE_UPLOAD_"
+    )
 
 
 def test_precedence() -> None:
