@@ -32,6 +32,7 @@ from .errors import (
 from .limits import MinimumRate
 from .scheduler import Scheduler, current_scheduler
 from .settings import UploadSettings
+from .settings_in_force import settings_in_force
 
 E = TypeVar("E", bound=RequestError)
 
@@ -142,7 +143,7 @@ class CooperativeInput(BlockReader):
 
     source: a Source, or any object with read(n), such as the wsgi.input of another server.
     content_length: bytes of the body; None where the framing does not announce them.
-    settings: None for the defaults.
+    settings: None for those of the request or of the process.
     sock: the gevent socket that the source receives from, for the limit of time between two
         reads; None if there is none, or if the source has limits of its own.
     most_bytes: the size from which on the body is refused with BodyTooLarge; None for none.
@@ -168,7 +169,7 @@ class CooperativeInput(BlockReader):
         self._source: Source = source if hasattr(source, "receive") else StreamSource(source)
         super().__init__(self._source.read_ahead)
         self._content_length = content_length
-        self._settings = settings or UploadSettings()
+        self._settings = settings or settings_in_force()
         self._limited_sock = sock if self._settings.body_timeout_seconds else None
         self._most_bytes = most_bytes
         self._before_receiving = before_receiving
@@ -195,6 +196,11 @@ class CooperativeInput(BlockReader):
     def handed_out(self) -> int:
         """Bytes of the body that reads have returned."""
         return self._received - (len(self._block) - self._offset)
+
+    @property
+    def settings(self) -> UploadSettings:
+        """Those that hold for it."""
+        return self._settings
 
     @property
     def content_length(self) -> int | None:

@@ -10,7 +10,6 @@ it answers a body that breaks off with a 500.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,6 @@ from django.core.files.uploadhandler import FileUploadHandler
 from django.http import HttpResponse
 
 from .errors import RequestError
-from .settings import UploadSettings
 from .spool import Spool
 
 
@@ -42,12 +40,12 @@ class SpooledFile(UploadedFile):  # type: ignore[misc]  # Django has no type hin
 
 
 class SpoolUploadHandler(FileUploadHandler):  # type: ignore[misc]
-    """Writes each file of a form to a Spool, whose settings come from the environment."""
+    """Writes each file of a form to a Spool."""
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         """The next file of the form begins."""
         super().new_file(*args, **kwargs)
-        self._spool = Spool(_settings())
+        self._spool = Spool()
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Some of it. Returns None: no other handler needs it."""
@@ -91,8 +89,3 @@ class AnswerUploadErrors:
                         answer[name] = value
                 return answer
         return None
-
-
-@functools.cache
-def _settings() -> UploadSettings:
-    return UploadSettings.from_environment(os.environ, {})

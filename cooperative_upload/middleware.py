@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -35,6 +34,7 @@ from .loop_probe import watch_loop
 from .monitor import Upload
 from .scheduler import current_hub
 from .settings import UploadSettings
+from .settings_in_force import LayeredSettings, holding_for_request
 from .spool import RequestSpools, spools_closed_at_the_end
 from .upload_id import chosen_id
 from .wsgi_input import cooperative_input
@@ -46,29 +46,38 @@ class CooperativeUploadMiddleware:
     """`app.wsgi_app = CooperativeUploadMiddleware(app.wsgi_app)`, or around any WSGI application.
 
     application: a WSGI application.
-    settings: by the names of UploadSettings; environment variables go before them. Raises
-        SettingsError for one that is unknown or makes no sense. With patch_werkzeug, which is on
-        by default, werkzeug's temporary files are cooperative in this whole process.
+    settings: by the names of UploadSettings; environment variables go before them, and they go
+        before those of the worker. Raises SettingsError for one that is unknown or makes no
+        sense. They hold for all that a request does which is given no others. With
+        patch_werkzeug, which is on by default, werkzeug's temporary files are cooperative in this
+        whole process.
     """
 
     def __init__(self, application: Callable[..., Any], **settings: Any) -> None:
         self._application = application
-        self.settings = UploadSettings.from_environment(os.environ, settings)
+        self._settings = LayeredSettings(settings)
         self._admission = Admission(self.settings)
         if self.settings.patch_werkzeug:
             werkzeug_patch.apply(self.settings)
+
+    @property
+    def settings(self) -> UploadSettings:
+        """Those that hold for the requests that go through here."""
+        return self._settings.current()
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         body = self._cooperative_body(environ)
         if body is None:
-            response: Iterable[bytes] = self._application(environ, start_response)
-            return response
+            with holding_for_request(self.settings):
+                response: Iterable[bytes] = self._application(environ, start_response)
+                return response
         environ["wsgi.input"] = body
         environ["wsgi.input_terminated"] = True
         request = _Request(self._application, environ, body, self._admission)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(holding_for_request(self.settings))
             stack.enter_context(request.running())
             response = request.respond(start_response)
             if is_file_wrapper(response, environ):

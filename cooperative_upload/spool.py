@@ -26,6 +26,7 @@ from .last_use import run_in_steps
 from .saving import Fill, Saving, written_in_place, written_whole
 from .scheduler import current_scheduler
 from .settings import UploadSettings
+from .settings_in_force import settings_in_force
 from .writer import Job
 
 # Blocks that one write takes: IOV_MAX of Linux, and far above what a batch of usual blocks has.
@@ -58,7 +59,7 @@ class Spool(BlockReader, io.BufferedIOBase):
 
     def __init__(self, settings: UploadSettings | None = None) -> None:
         super().__init__(read_ahead=BLOCK_BYTES)
-        self._settings = settings or UploadSettings()
+        self._settings = settings or settings_in_force()
         self._memory: io.BytesIO | None = io.BytesIO()
         self._disk: DiskFile | None = None
         self._next = 0  # where the next block is read from or written to

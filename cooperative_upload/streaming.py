@@ -35,6 +35,7 @@ from .scheduler import current_scheduler
 from .settings import UploadSettings
 from .spool import Spool
 from .target import spool_beside
+from .wsgi_input import settings_of_body
 
 _DECODER = BlockMultipartDecoder if is_supported() else MultipartDecoder
 
@@ -96,8 +97,8 @@ def receive(
     room, OSError for a target that can't be written (no such directory, a directory in its
     place, no permission), and BodyAlreadyRead if the application read of the body before.
     """
-    settings = settings or UploadSettings()
     environ = _environ(request)
+    settings = settings or settings_of_body(environ)
     content_range = _content_range(environ, accept_range)
     body = take_body(request, environ, settings, "receive()")
     if content_range is not None:  # Repr-Digest is that of the whole file (RFC 9530 section 3)
@@ -192,8 +193,8 @@ def stream_parts(
     body that is no form, a BodyError for one that breaks off, and BodyAlreadyRead if the
     application read of it before.
     """
-    settings = settings or UploadSettings()
     environ = _environ(request)
+    settings = settings or settings_of_body(environ)
     _content_range(environ, accept_range)
     media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
     if media_type != "multipart/form-data":

@@ -32,6 +32,7 @@ from .multipart import BlockMultipartDecoder, is_supported
 from .parse_limits import limit_json, limited_form
 from .scheduler import current_scheduler
 from .settings import UploadSettings
+from .settings_in_force import settings_of_request
 from .spool import Spool
 
 _form_parser: Any = werkzeug.formparser
@@ -39,7 +40,10 @@ _request: Any = werkzeug.wrappers.request
 
 
 def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
-    """A stream factory of werkzeug's that makes Spools."""
+    """A stream factory of werkzeug's that makes Spools.
+
+    settings: where the request has none of its own.
+    """
 
     def make_spool(
         total_content_length: int | None,
@@ -47,7 +51,7 @@ def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
         filename: str | None,
         content_length: int | None = None,
     ) -> Spool:
-        return Spool(settings)
+        return Spool(settings_of_request() or settings)
 
     return make_spool
 

@@ -39,6 +39,7 @@ from .loop_probe import watch_loop
 from .monitor import Upload, count, current_sheet, share_statistics
 from .progress import end_streams
 from .settings import UploadSettings, setting_names
+from .settings_in_force import holding_for_process
 from .statsd import telling_statsd
 from .upload_id import chosen_id
 from .wsgi_input import chunk_error
@@ -79,6 +80,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def init_process(self) -> None:
         settings = self.upload_settings(self.cfg)
         self._upload_settings = settings
+        holding_for_process(settings)
         self._admission = Admission(settings)
         self._lingering = Lingering(settings)
         self._busy: set[Any] = set()  # the greenlets of requests with bodies

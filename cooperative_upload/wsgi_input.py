@@ -11,6 +11,7 @@ from werkzeug.wsgi import LimitedStream
 from .body import CooperativeInput
 from .errors import MalformedBody
 from .settings import UploadSettings
+from .settings_in_force import settings_of_process, settings_of_request
 
 
 def cooperative_input(environ: dict[str, Any], settings: UploadSettings) -> CooperativeInput:
@@ -37,6 +38,16 @@ def body_behind(stream: Any) -> CooperativeInput | None:
     while isinstance(stream, LimitedStream):
         stream = stream._stream
     return stream if isinstance(stream, CooperativeInput) else None
+
+
+def settings_of_body(environ: dict[str, Any]) -> UploadSettings:
+    """The settings for this request where its reader gives none.
+
+    A request that was handed to another greenlet has its body's with it.
+    """
+    stream = environ["wsgi.input"]
+    ours = stream.settings if isinstance(stream, CooperativeInput) else None
+    return settings_of_request() or ours or settings_of_process()
 
 
 def _announced_length(environ: dict[str, Any]) -> int | None:

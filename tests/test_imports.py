@@ -16,11 +16,13 @@ LOADTEST = PACKAGE.parent / "loadtest"
 
 # From the ground up: a module imports from those before it alone.
 FLOORS = [
+    "context_scope",
     "errors",
     "answer",
     "safe_path",
     "digests",
     "settings",
+    "settings_in_force",
     "limits",
     "upload_id",
     "board",
