@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from gevent import GreenletExit
+from werkzeug.wsgi import ClosingIterator
 
 from .errors import RequestError
 
@@ -46,6 +48,30 @@ def _answered_while_taken(
     finally:
         if hasattr(response, "close"):
             response.close()
+
+
+def ending_when_closed(
+    response: Iterable[bytes], environ: dict[str, Any], end: contextlib.ExitStack
+) -> Iterable[bytes]:
+    """The response, with whose close() `end` is closed too.
+
+    A wsgi.file_wrapper stays the object that it is, since the server knows it by its type and
+    sends what it holds after the application has returned.
+    """
+    if is_file_wrapper(response, environ):
+        wrapper: Any = response
+        closing = contextlib.ExitStack()
+        closing.push(end)
+        if hasattr(wrapper, "close"):
+            closing.callback(wrapper.close)
+        try:
+            wrapper.close = closing.close
+        except AttributeError:  # of a type that is not Python's; sent as any other response
+            pass
+        else:
+            return response
+    ending: Iterable[bytes] = ClosingIterator(response, end.close)
+    return ending
 
 
 def is_file_wrapper(response: object, environ: dict[str, Any]) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
 from typing import Any
 
 import gevent
@@ -23,13 +22,14 @@ from .admission import Admission
 from .answer import answered
 from .blocks import BLOCK_BYTES
 from .body import CooperativeInput
+from .context_scope import ContextScope
 from .ending import ending_of, let_go, report
 from .errors import BodyError, RequestError, StorageError, WorkerEnding
 from .monitor import Upload
 from .settings import UploadSettings
 from .spool import spools_closed_at_the_end
 
-_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+_current: ContextScope[Exchange] = ContextScope("exchange")
 
 
 class Exchange:
@@ -102,15 +102,16 @@ class Exchange:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """While the application runs and its response is written."""
-        token = _current.set(self)
-        try:
-            with self._upload.running(), spools_closed_at_the_end() as spools, self._places:
-                try:
-                    yield
-                finally:
-                    self._storage_error = spools.error
-        finally:
-            _current.reset(token)
+        with (
+            _current.holding(self),
+            self._upload.running(),
+            spools_closed_at_the_end() as spools,
+            self._places,
+        ):
+            try:
+                yield
+            finally:
+                self._storage_error = spools.error
 
     def drain(self) -> None:
         """Throw away what is left of a body that the application did not read to its end."""

@@ -21,12 +21,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from gevent import GreenletExit
-from werkzeug.wsgi import ClosingIterator
 
 from . import werkzeug_patch
 from .access_log import add_atoms
 from .admission import Admission
-from .answer import answered, is_file_wrapper
+from .answer import answered, ending_when_closed
 from .body import CooperativeInput
 from .ending import ending_of, let_go, report
 from .errors import RequestError
@@ -80,10 +79,7 @@ class CooperativeUploadMiddleware:
             stack.enter_context(holding_for_request(self.settings))
             stack.enter_context(request.running())
             response = request.respond(start_response)
-            if is_file_wrapper(response, environ):
-                return response
-            closing: Iterable[bytes] = ClosingIterator(response, stack.pop_all().close)
-            return closing
+            return ending_when_closed(response, environ, stack.pop_all())
 
     def _cooperative_body(self, environ: dict[str, Any]) -> CooperativeInput | None:
         """The request's body as it is to be read; None to leave it as it is."""

@@ -88,11 +88,17 @@ class Upload:
     def running(self) -> Iterator[None]:
         """While the current greenlet runs the request: what it waits for is on its account."""
         greenlet = getcurrent()
-        self._process.running[greenlet] = self
+        running = self._process.running
+        before = running.get(greenlet)
+        running[greenlet] = self
         try:
             yield
         finally:
-            self._process.running.pop(greenlet, None)
+            # Responses that are closed late, or by others, end in any order.
+            if running.get(greenlet) is self:
+                del running[greenlet]
+                if before is not None and not before.record.ended:
+                    running[greenlet] = before
 
     @property
     def seconds_to_arrive(self) -> float:

@@ -15,10 +15,10 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
 from typing import Any
 
 from .blocks import BLOCK_BYTES, BlockReader
+from .context_scope import ContextScope
 from .disk_file import DiskFile
 from .errors import StorageError, is_for_want_of_room
 from .file_content import append
@@ -44,7 +44,7 @@ class RequestSpools:
         self.error: StorageError | None = None
 
 
-_spools_of_request: ContextVar[RequestSpools | None] = ContextVar("spools", default=None)
+_spools_of_request: ContextScope[RequestSpools] = ContextScope("spools")
 
 
 class Spool(BlockReader, io.BufferedIOBase):
@@ -367,11 +367,10 @@ def spools_closed_at_the_end() -> Iterator[RequestSpools]:
     Those of greenlets that it spawns are theirs: such a greenlet may outlive the request.
     """
     spools = RequestSpools()
-    token = _spools_of_request.set(spools)
     try:
-        yield spools
+        with _spools_of_request.holding(spools):
+            yield spools
     finally:
-        _spools_of_request.reset(token)
         for spool in list(spools.open):
             spool.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from applications import digest_of
 
-from cooperative_upload import receive
+from cooperative_upload import CooperativeUploadMiddleware, receive
 from cooperative_upload.errors import RequestError
 
 Application = Callable[..., Any]
@@ -34,7 +34,7 @@ def django_application(answers_errors: bool = True) -> Application:
     import django
     from django.conf import settings
     from django.core.wsgi import get_wsgi_application
-    from django.http import HttpResponse, JsonResponse
+    from django.http import FileResponse, HttpResponse, JsonResponse
     from django.urls import path
 
     def ping(request: Any) -> Any:
@@ -63,6 +63,9 @@ def django_application(answers_errors: bool = True) -> Application:
         name = FileSystemStorage(request.GET["to"]).save("stored", request.FILES["file"])
         return HttpResponse(name)
 
+    def send_back(request: Any) -> Any:
+        return FileResponse(request.FILES["file"])
+
     def receive_body(request: Any) -> Any:
         return JsonResponse(received(request.environ, request.GET["to"]))
 
@@ -73,7 +76,7 @@ def django_application(answers_errors: bool = True) -> Application:
     def refuse(request: Any) -> Any:
         return HttpResponse(REFUSED, status=403)
 
-    views = [ping, form, data, save, store, refuse]
+    views = [ping, form, data, save, store, send_back, refuse]
     settings.configure(
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF=(
@@ -87,6 +90,10 @@ def django_application(answers_errors: bool = True) -> Application:
     )
     django.setup()
     return get_wsgi_application()  # type: ignore[no-any-return]
+
+
+def wrapped_django_application() -> Application:
+    return CooperativeUploadMiddleware(django_application())
 
 
 def bottle_application(answers_errors: bool = True) -> Application:

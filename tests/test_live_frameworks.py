@@ -20,7 +20,7 @@ from http_client import (
     head,
     pieces_of,
 )
-from live_server import Gunicorn, LiveServer, wait_until
+from live_server import COOPERATIVE, STOCK, Gunicorn, LiveServer, wait_until
 from uploads import ANNOUNCED, EndlessUpload
 
 FRAMEWORKS = ["bottle", "django", "falcon", "webob"]
@@ -215,6 +215,21 @@ def test_files_in_django(served: Served, tmp_path: Path, size: int) -> None:
         with served.server.connect() as connection:
             assert connection.post_form(path, part).body.decode() == answer
         assert target().read_bytes() == part.content
+
+
+@pytest.mark.parametrize("worker", [COOPERATIVE, STOCK])
+@pytest.mark.parametrize("size", [0, 1000, 3_000_000])
+def test_a_file_that_django_sends_back(newest: Gunicorn, worker: str, size: int) -> None:
+    """A FileResponse, which the server sends after the application has returned."""
+    part = Part("file", content(size), "file.bin")
+    name = {COOPERATIVE: "django_application", STOCK: "wrapped_django_application"}[worker]
+    application = f"framework_applications:{name}()"
+    with LiveServer(newest, application=application, worker=worker) as server:
+        with server.connect() as connection:
+            response = connection.post_form("/send_back", part)
+        assert (response.status, response.body) == (200, part.content)
+        (process,) = server.workers()
+        wait_until(lambda: not server.spooled_descriptors(process), "all files are closed")
 
 
 @of("django")

@@ -163,6 +163,15 @@ def test_saved_files(served: Served, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("size", [0, 100_000, 3_000_000], ids=["empty", "memory", "disk"])
+def test_an_upload_that_is_sent_back(served: Served, size: int) -> None:
+    """It stays open until the server has sent it, by sendfile() or as it likes."""
+    part = Part("file", content(size), "file.bin")
+    with served.server.connect() as connection:
+        response = connection.post_form("/send-back", part)
+    assert (response.status, response.body) == (200, part.content)
+
+
 def test_streamed_bodies(served: Served, tmp_path: Path) -> None:
     """receive() and stream_parts() store what was sent, on every server."""
     target = tmp_path / "received"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import io
 import subprocess
 import sys
+import threading
 import weakref
+import wsgiref.util
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gunicorn.http.wsgi
 import pytest
 import werkzeug.formparser
 import wsgi
@@ -19,6 +23,7 @@ from wsgi import Call, environ
 from cooperative_upload.body import CooperativeInput
 from cooperative_upload.errors import IncompleteBody, SettingsError
 from cooperative_upload.middleware import CooperativeUploadMiddleware
+from cooperative_upload.monitor import upload_statistics
 from cooperative_upload.spool import Spool
 
 DATA = bytes(range(256)) * 1000
@@ -247,26 +252,105 @@ def test_spools_end_with_the_response() -> None:
     assert spools[0].closed
 
 
-def test_a_file_wrapper_stays_one() -> None:
-    """The server knows it by its type and sends the file by itself."""
+class SlottedWrapper:
+    """Takes no attributes, like one that is not written in Python."""
 
-    class Wrapper:
-        def __init__(self, file: io.BytesIO) -> None:
-            self.file = file
+    __slots__ = ("file",)
 
-        def __iter__(self) -> Iterator[bytes]:
-            yield self.file.read()
+    def __init__(self, file: Any, block_bytes: int = 8192) -> None:
+        self.file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.file.read()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class ClosingWrapper(SlottedWrapper):
+    """With a close() of its class, as waitress's."""
+
+
+class WithoutClose:
+    """One may be without: PEP 3333 asks for it only where the file has one."""
+
+    def __init__(self, file: Any, block_bytes: int = 8192) -> None:
+        self.file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.file.read()
+
+
+WRAPPERS = [
+    gunicorn.http.wsgi.FileWrapper,
+    wsgiref.util.FileWrapper,
+    ClosingWrapper,
+    SlottedWrapper,
+    WithoutClose,
+]
+
+
+def end_here(close: Callable[[], object]) -> None:
+    close()
+
+
+def end_in_another_context(close: Callable[[], object]) -> None:
+    contextvars.copy_context().run(close)
+
+
+def end_in_a_thread(close: Callable[[], object]) -> None:
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+
+
+ENDS = [end_here, end_in_another_context, end_in_a_thread]
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("wrapper", [*WRAPPERS, lambda file: iter([file.read()])])
+def test_a_request_ends_when_its_response_is_closed(
+    wrapper: Any, end: Callable[[Callable[[], object]], None]
+) -> None:
+    """Whatever it is, and wherever: spools, place and count are there until then, and not after.
+
+    A file wrapper stays one: the server knows it by its type and sends the file by itself.
+    """
+    spools: list[Spool] = []
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        spool = Spool()
+        spools.extend([spool, Spool()])
+        spool.write(environ["wsgi.input"].read())
+        spool.seek(0)
         start_response("200 OK", [])
-        return environ["wsgi.file_wrapper"](io.BytesIO(b"file"))
+        return wrapper(spool)
 
-    wrapped = CooperativeUploadMiddleware(application, **WITHOUT_PATCH)
+    wrapped = CooperativeUploadMiddleware(application, max_uploads=1, **WITHOUT_PATCH)
     asked = environ(DATA)
-    asked["wsgi.file_wrapper"] = Wrapper
-    with hub_scheduler():
-        response = in_greenlet(lambda: wrapped(asked, lambda *_: None))
-    assert isinstance(response, Wrapper)
+    asked["wsgi.file_wrapper"] = wrapper
+    before = upload_statistics()
+
+    def number_of(name: str) -> int:
+        return upload_statistics()[name] - before[name]
+
+    def request() -> None:
+        response: Any = wrapped(asked, lambda *_: None)
+        if wrapper in WRAPPERS and wrapper is not SlottedWrapper:
+            assert type(response) is wrapper
+        assert (number_of("uploads"), number_of("complete")) == (1, 0)
+        assert wsgi.call(wrapped, environ(DATA)).status == 503
+        assert b"".join(response) == DATA
+        assert not any(spool.closed for spool in spools)
+        end(response.close)
+        assert [spool.closed for spool in spools[:2]] == [True, True]
+        assert (number_of("uploads"), number_of("complete")) == (0, 1)
+        assert wsgi.call(wrapped, environ(DATA)).status == 200  # there is a place again
+        response.close()  # once more, as some servers do
+        assert (number_of("uploads"), number_of("complete")) == (0, 2)
+
+    with hub_scheduler(), hub_writer():
+        in_greenlet(request)
 
 
 def test_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,21 @@ def test_a_snapshot_stays() -> None:
     monitor.count("complete", -1)
 
 
+@pytest.mark.parametrize("first", [0, 1], ids=["outer first", "inner first"])
+def test_uploads_that_end_in_any_order(first: int) -> None:
+    """A greenlet may run a request within another, and close the outer one's response first."""
+    before = monitor.running_uploads()
+    uploads = [monitor.Upload("POST", "/", "192.0.2.7", None) for _ in range(2)]
+    blocks = [upload.running() for upload in uploads]
+    for block in blocks:
+        block.__enter__()
+    assert monitor.running_uploads() == [*before, uploads[1]]
+    for ended, running in ((first, [uploads[1 - first]]), (1 - first, [])):
+        blocks[ended].__exit__(None, None, None)
+        uploads[ended].ended("unread")
+        assert monitor.running_uploads() == [*before, *running]
+
+
 def test_each_error_has_its_ending() -> None:
     """And each ending but two is that of one: a name that is refused leaves its body unread."""
     endings = {

@@ -15,6 +15,8 @@ from urllib.parse import parse_qs
 
 from applications import make_flask_application, plain_application
 from flask import Flask, request
+from werkzeug import Request, Response
+from werkzeug.wsgi import wrap_file
 
 from cooperative_upload import (
     BodyAlreadyRead,
@@ -104,9 +106,18 @@ def routed(flask: Flask) -> Application:
             return plain_application(environ, start_response)
         if path == "/operations":
             return perform(environ, start_response)
+        if path == "/send-back":
+            return send_back(environ, start_response)
         return flask(environ, start_response)
 
     return route
+
+
+def send_back(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with the uploaded file itself, by wsgi.file_wrapper where the server has one."""
+    stream = Request(environ).files["file"].stream
+    response = Response(wrap_file(environ, stream), direct_passthrough=True)
+    return response(environ, start_response)
 
 
 def perform(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
