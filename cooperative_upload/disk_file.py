@@ -52,7 +52,8 @@ class DiskFile:
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset` on, at least one unless the file ends there."""
-        data = _read_without_waiting(self._descriptor, size, offset)
+        with self._uses.counted():
+            data = _read_without_waiting(self._descriptor, size, offset)
         if data is not None:
             return data
         read: bytes = self._uses.run(lambda: os.pread(self._descriptor, size, offset))
@@ -79,7 +80,7 @@ class DiskFile:
             self._save(written_whole(path, content, fsync=fsync))
 
     def close(self) -> None:
-        """End the owner's use; to be called once. Never waits."""
+        """End the owner's use. Never waits."""
         self._uses.close()
 
     def _content(self, start: int, end: int) -> Fill:

@@ -45,7 +45,7 @@ class SpoolUploadHandler(FileUploadHandler):  # type: ignore[misc]
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         """The next file of the form begins."""
         super().new_file(*args, **kwargs)
-        self._spool = Spool()
+        self._spool = Spool(filename=self.file_name)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Some of it. Returns None: no other handler needs it."""

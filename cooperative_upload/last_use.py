@@ -7,7 +7,8 @@ the moment in which it is handed over, and whoever ends last closes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from gevent.monkey import get_original
@@ -29,6 +30,7 @@ class ClosedByLastUse:
         self._settings = settings
         self._close = close
         self._uses = 1
+        self._closed = False
         self._lock = _allocate_lock()
 
     def run(self, function: Callable[[], Any]) -> Any:
@@ -36,7 +38,10 @@ class ClosedByLastUse:
         return self.start(function).result()
 
     def start(self, function: Callable[[], Any]) -> Job:
-        """Have a thread call `function` while this is certain to stay open."""
+        """Have a thread call `function` while this is certain to stay open.
+
+        Raises ValueError if it is closed.
+        """
         self.begin_use()
         try:
             return current_writer(self._settings).start(self._use, function)
@@ -45,12 +50,25 @@ class ClosedByLastUse:
             raise
 
     def close(self) -> None:
-        """End the owner's use; to be called once. Never waits."""
-        current_writer(self._settings).start_soon(self.end_use)
+        """End the owner's use, at the first call. Never waits."""
+        if not self._closed:
+            self._closed = True
+            current_writer(self._settings).start_soon(self.end_use)
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[None]:
+        """A use by what the block does."""
+        self.begin_use()
+        try:
+            yield
+        finally:
+            self.end_use()
 
     def begin_use(self) -> None:
-        """One more that has to end before this is closed."""
+        """One more that has to end before this is closed. Raises ValueError if it is."""
         with self._lock:
+            if not self._uses:
+                raise ValueError("I/O operation on closed file.")
             self._uses += 1
 
     def end_use(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -44,6 +45,12 @@ class RequestSpools:
         self.error: StorageError | None = None
 
 
+_CLOSED = "I/O operation on closed file."
+
+_LONGEST_NAME = 200  # characters of a file's name in the log
+
+_log = logging.getLogger("cooperative_upload")
+
 _spools_of_request: ContextScope[RequestSpools] = ContextScope("spools")
 
 
@@ -53,13 +60,22 @@ class Spool(BlockReader, io.BufferedIOBase):
     A write that failed (no space, a limit, a broken disk) is raised as a StorageError by the next
     write, seek, read or save, and by each one after it: what could not be written is never taken
     for written.
+
+    A file that was closed raises a ValueError, also in whoever waited for it meanwhile. A request
+    closes those that it made when it ends; keep() gives one that stays open.
+
+    settings: None for those of the request or of the process.
+    filename: by which it is called in the log.
     """
 
     mode = "rb+"
 
-    def __init__(self, settings: UploadSettings | None = None) -> None:
+    def __init__(
+        self, settings: UploadSettings | None = None, *, filename: str | None = None
+    ) -> None:
         super().__init__(read_ahead=BLOCK_BYTES)
         self._settings = settings or settings_in_force()
+        self._filename = filename
         self._memory: io.BytesIO | None = io.BytesIO()
         self._disk: DiskFile | None = None
         self._next = 0  # where the next block is read from or written to
@@ -69,6 +85,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._batch_bytes = 0
         self._in_flight: Job | None = None
         self._error: StorageError | None = None
+        self._late_use_told = False
         self._request = _spools_of_request.get()
         if self._request is not None:
             self._request.open.add(self)
@@ -113,9 +130,9 @@ class Spool(BlockReader, io.BufferedIOBase):
         """The descriptor, positioned as this file is. It stays this file's: do not close it."""
         self.rollover()
         self.flush()
-        assert self._disk is not None
-        os.lseek(self._disk.descriptor, self.tell(), os.SEEK_SET)
-        return self._disk.descriptor
+        descriptor = self._open_disk().descriptor
+        os.lseek(descriptor, self.tell(), os.SEEK_SET)
+        return descriptor
 
     def tell(self) -> int:
         self._check_usable()
@@ -141,14 +158,15 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._go_to(position)
         if wanted > self._settings.spool_memory_bytes:
             self.rollover()
-        if self._memory is not None:
-            self._memory.truncate(wanted)
+        memory = self._memory
+        if memory is not None:
+            memory.truncate(wanted)
             self._size = min(self._size, wanted)
             return wanted
         self.flush()
-        assert self._disk is not None
+        disk = self._open_disk()
         with self._errors_of_storage():
-            self._disk.truncate(wanted)
+            disk.truncate(wanted)
         self._size = wanted
         return wanted
 
@@ -164,22 +182,25 @@ class Spool(BlockReader, io.BufferedIOBase):
         end = self._next + len(block)
         if end > self._settings.spool_memory_bytes:
             self.rollover()
-        if self._memory is None:
+        memory = self._memory
+        if memory is None:
             self._collect(block)
         else:
-            self._memory.seek(self._next)
-            self._memory.write(block)
+            memory.seek(self._next)
+            memory.write(block)
             self._next, self._size = end, max(self._size, end)
         return len(block)
 
     def rollover(self) -> None:
         """Move the content from memory to a file on disk."""
         self._check_usable()
-        if self._memory is None:
+        memory = self._memory
+        if memory is None:
             return
         with self._errors_of_storage():
-            self._disk = DiskFile(self._settings)
-        content, self._memory = self._memory.getvalue(), None
+            disk = DiskFile(self._settings)
+        self._adopt(disk)
+        content, self._memory = memory.getvalue(), None
         if content:
             self._batch, self._batch_start, self._batch_bytes = [content], 0, len(content)
         self._checkpoint()  # making the file was a wait
@@ -264,6 +285,21 @@ class Spool(BlockReader, io.BufferedIOBase):
                 raise
         self._go_to(max(start, self._size))
 
+    def keep(self) -> Spool:
+        """The content as a file of the caller's own, which no request closes; this one is closed.
+
+        For greenlets and threads that go on when the request has ended. Nothing is copied, and
+        the position stays. The caller closes it. Raises what flush() raises.
+        """
+        self.flush()
+        kept = Spool(self._settings, filename=self._filename)
+        kept._leave_request()
+        kept._size, kept._next = self._size, self.tell()
+        kept._memory, kept._disk = self._memory, self._disk
+        self._memory = self._disk = None
+        self.close()
+        return kept
+
     def close(self) -> None:
         """Free the memory and the disk. Never waits; what was not yet written never is."""
         if self.closed:
@@ -272,8 +308,8 @@ class Spool(BlockReader, io.BufferedIOBase):
             self._request.open.discard(self)
         self._go_to(0)
         self._batch, self._in_flight, self._error = [], None, None
-        disk, self._disk, self._memory = self._disk, None, None
         super().close()
+        disk, self._disk, self._memory = self._disk, None, None
         if disk is not None:
             disk.close()
 
@@ -287,13 +323,13 @@ class Spool(BlockReader, io.BufferedIOBase):
         self.flush()
         if self._next >= self._size:
             return b""
-        if self._memory is not None:
-            self._memory.seek(self._next)
-            data = self._memory.read(size)
+        memory = self._memory
+        if memory is not None:
+            memory.seek(self._next)
+            data = memory.read(size)
         else:
-            assert self._disk is not None
             self._checkpoint()
-            data = self._disk.read(min(size, _WINDOW_BYTES), self._next)
+            data = self._open_disk().read(min(size, _WINDOW_BYTES), self._next)
         self._next += len(data)
         return data
 
@@ -313,8 +349,7 @@ class Spool(BlockReader, io.BufferedIOBase):
     def _start_batch(self) -> None:
         """Hand the batch to the disk, after the one in flight."""
         self._settle()
-        assert self._disk is not None
-        self._in_flight = self._disk.start_write(self._batch, self._batch_start)
+        self._in_flight = self._open_disk().start_write(self._batch, self._batch_start)
         self._batch, self._batch_bytes = [], 0
         self._checkpoint()
 
@@ -334,16 +369,48 @@ class Spool(BlockReader, io.BufferedIOBase):
         if waits:
             self._checkpoint()
 
+    def _adopt(self, disk: DiskFile) -> None:
+        """Have a file that was just made, unless it comes too late."""
+        if self.closed:
+            disk.close()
+        self._check_usable()
+        self._disk = disk
+
+    def _open_disk(self) -> DiskFile:
+        disk = self._disk
+        if disk is None:
+            raise ValueError(_CLOSED)
+        return disk
+
     def _checkpoint(self) -> None:
+        """Go on with a turn, unless the file was closed in the meantime."""
         scheduler = current_scheduler(self._settings)
         if scheduler is not None:
             scheduler.checkpoint()
+            self._check_usable()
 
     def _check_usable(self) -> None:
         if self.closed:
-            raise ValueError("I/O operation on closed file.")
+            self._tell_of_late_use()
+            raise ValueError(_CLOSED)
         if self._error is not None:
             raise self._error.with_traceback(None)
+
+    def _tell_of_late_use(self) -> None:
+        """Once, of a file that somebody goes on with who is not the request that made it."""
+        if self._late_use_told or self._request in (None, _spools_of_request.get()):
+            return
+        self._late_use_told = True
+        _log.warning(
+            "The uploaded file %a was used after its request had closed it. Spool.keep() gives "
+            "one that stays open.",
+            (self._filename or "")[:_LONGEST_NAME],
+        )
+
+    def _leave_request(self) -> None:
+        if self._request is not None:
+            self._request.open.discard(self)
+            self._request = None
 
     @contextlib.contextmanager
     def _errors_of_storage(self) -> Iterator[None]:

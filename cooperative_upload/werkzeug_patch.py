@@ -51,7 +51,7 @@ def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
         filename: str | None,
         content_length: int | None = None,
     ) -> Spool:
-        return Spool(settings_of_request() or settings)
+        return Spool(settings_of_request() or settings, filename=filename)
 
     return make_spool
 

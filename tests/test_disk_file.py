@@ -294,6 +294,28 @@ def test_made_in_one_hub_and_closed_in_another(settings: UploadSettings, directo
     assert open_files(directory) == 0
 
 
+def test_closed_twice(file: DiskFile, settings: UploadSettings, directory: Path) -> None:
+    """From wherever: the last use is counted once, and nothing is done after it."""
+
+    def close_twice() -> None:
+        file.close()
+        file.close()
+
+    with hub_scheduler(), busy_disk(settings) as released:
+        uploader: Any = gevent.spawn(lambda: file.start_write([b"x" * 100], 0).result())
+        gevent.sleep(0)
+        thread = threading.Thread(target=close_twice)  # without a hub, where nothing waits
+        thread.start()
+        thread.join()
+        assert is_open(file.descriptor), "closed before its last write"
+        released.set()
+        join(uploader)
+    wait_until(lambda: open_files(directory) == 0)
+    for use in (lambda: file.read(1, 0), lambda: file.truncate(0), file.private_copy):
+        with pytest.raises(ValueError, match="closed file"):
+            use()
+
+
 def test_a_forgotten_spool_is_closed(settings: UploadSettings, directory: Path) -> None:
     """By the garbage collector, in the middle of whatever runs."""
     with hub_scheduler(), hub_writer():
