@@ -282,19 +282,30 @@ class UploadSettings:
             values[name] = _parse(variable, text, type(defaults[name]))
         return cls(**values)
 
-    def check_spool_directory(self) -> None:
-        """Raise SettingsError unless this process can make files in the spool's directory.
+    def check_spool_directory(self) -> str | None:
+        """Whether this process can make files in the spool's directory.
 
-        A directory that is full at the moment passes.
+        Returns None if it can, or could if there were room; a warning if it can't and nobody has
+        named a directory: what fits into memory is served then, as by the stock worker. Raises
+        SettingsError for a directory that somebody has named.
         """
         try:
             tempfile.TemporaryFile(dir=self.spool_path).close()
         except OSError as error:
             if error.errno in _FULL_FOR_NOW:
-                return
-            raise SettingsError(
-                f"spool_directory: can't make files in {self.spool_path!r}: {error.strerror}"
-            ) from None
+                return None
+            if self.spool_directory:
+                raise SettingsError(
+                    f"spool_directory: can't make files in {self.spool_directory!r}: "
+                    f"{error.strerror}"
+                ) from None
+            # tempfile's own text, if it has found no directory at all, names those that it tried.
+            where = "" if tempfile.tempdir is None else f"{tempfile.tempdir!r}: "
+            return (
+                f"No files of more than {self.spool_memory_bytes:,} bytes can be uploaded: "
+                f"{where}{error.strerror}. spool_directory or TMPDIR names another directory."
+            )
+        return None
 
 
 def setting_names() -> list[str]:

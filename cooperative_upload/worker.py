@@ -92,9 +92,11 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
 
     def load_wsgi(self) -> None:
         try:  # once more, now with the rights of the worker's own user
-            self._upload_settings.check_spool_directory()
+            warning = self._upload_settings.check_spool_directory()
         except SettingsError as error:
             raise AppImportError(str(error)) from None  # the error that ends gunicorn's boot
+        if warning:
+            self.log.warning(warning)
         super().load_wsgi()
         self.wsgi: Callable[..., Any] = answering_for(self.wsgi)
 

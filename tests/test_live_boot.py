@@ -10,6 +10,7 @@ import pytest
 from http_client import DEADLINE, Part, content, form_description
 from live_server import (
     COOPERATIVE,
+    STOCK,
     Gunicorn,
     LiveServer,
     descriptors,
@@ -155,6 +156,38 @@ def test_uploads_without_the_patch(newest: Gunicorn) -> None:
         server.connect() as connection,
     ):
         assert connection.post_form("/form", part).json() == form_description(part)
+
+
+WITHOUT_DIRECTORY = """
+import tempfile
+
+tempfile.tempdir = None
+tempfile._candidate_tempdir_list = lambda: ["/not/there"]
+worker_tmp_dir = "/dev/shm"
+"""
+
+
+@pytest.mark.parametrize("worker", [STOCK, COOPERATIVE])
+def test_without_any_temporary_directory(gunicorn: Gunicorn, tmp_path: Path, worker: str) -> None:
+    """As in a container whose file system is read-only: what fits into memory is served."""
+    path = tmp_path / "gunicorn.conf.py"
+    path.write_text(WITHOUT_DIRECTORY)
+    large = Part("file", content(2_000_000), "f.bin")
+    small = Part("file", content(100_000), "f.bin")
+    unnamed = {"COOPERATIVE_UPLOAD_SPOOL_DIRECTORY": ""}
+    with LiveServer(gunicorn, "--config", str(path), worker=worker, environment=unnamed) as server:
+        for part, status in ((small, 200), (large, 500), (small, 200)):
+            with server.connect() as connection:
+                response = connection.post_form("/form", part)
+            assert response.status == status
+            if part is small:
+                assert response.json() == form_description(part)
+            elif worker == COOPERATIVE:
+                assert b"its storage does not work" in response.body
+        if worker == COOPERATIVE:
+            log = server.log_tail()
+            assert log.count("No files of more than 512,000 bytes can be uploaded: No usable") == 1
+            assert "Traceback" not in log
 
 
 @pytest.mark.parametrize("bound", [0, 1], ids=["lowest", "highest"])

@@ -344,6 +344,28 @@ def test_spool_directory_is_checked(tmp_path: Path) -> None:
         assert repr(path) in str(caught.value)
 
 
+def test_no_directory_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody has named one: a warning, with what was tried; one that is named is an error."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    nothing = str(tmp_path / "nothing")
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [nothing])
+    assert UploadSettings().check_spool_directory() == (
+        "No files of more than 512,000 bytes can be uploaded: No usable temporary directory found "
+        f"in ['{nothing}']. spool_directory or TMPDIR names another directory."
+    )
+    UploadSettings(spool_directory=str(tmp_path)).check_spool_directory()
+    with pytest.raises(SettingsError, match=f"^spool_directory: can't make files in '{nothing}'"):
+        UploadSettings(spool_directory=nothing).check_spool_directory()
+
+
+def test_the_systems_directory_has_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After Python had found it, or for a worker's user who has fewer rights."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nothing"))
+    warning = UploadSettings().check_spool_directory()
+    assert warning is not None
+    assert f"uploaded: '{tmp_path / 'nothing'}': No such file or directory. " in warning
+
+
 def test_spool_directory_without_permission() -> None:
     """Checked at boot, not at the first large upload."""
     with open_directory() as directory:
