@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.files.storage import FileSystemStorage
+from django.core.files.uploadedfile import InMemoryUploadedFile
+from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse, UnreadablePostError
+from django.test import override_settings
+from http_client import FORM_TYPE, Part, form
+from wsgi import environ
 
+from cooperative_upload import settings_in_force
 from cooperative_upload.django_ext import AnswerUploadErrors, SpooledFile, SpoolUploadHandler
 from cooperative_upload.errors import BodyTooLarge, IncompleteBody, RequestError, TooManyUploads
+from cooperative_upload.settings import UploadSettings
 
 DATA = bytes(range(256)) * 4000
 
@@ -50,6 +59,89 @@ def test_an_upload_that_is_interrupted() -> None:
     handler, file = upload(DATA)
     handler.upload_interrupted()
     assert file.closed
+
+
+# Django's own settings, and what its own code makes of them.
+
+OWN_HANDLERS = [
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
+OURS = ["cooperative_upload.django_ext.SpoolUploadHandler"]
+
+
+def file_of_form(data: bytes, handlers: list[str]) -> Any:
+    """What a view finds in request.FILES."""
+    asked = environ(form(Part("file", data, "name.bin")), CONTENT_TYPE=FORM_TYPE)
+    with override_settings(FILE_UPLOAD_HANDLERS=handlers):
+        return WSGIRequest(asked).FILES["file"]
+
+
+def directory_of(file: Any) -> str | None:
+    """Where its content is; None for in memory."""
+    if isinstance(file, InMemoryUploadedFile):
+        return None
+    number = file.file.name if isinstance(file, SpooledFile) else file.fileno()
+    return None if number is None else os.path.dirname(os.readlink(f"/proc/self/fd/{number}"))
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ours, in the environment or of a worker."""
+    monkeypatch.setattr(settings_in_force, "_of_process", UploadSettings())
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize("most", [0, 1000, 400_000, 2_621_440])
+@pytest.mark.parametrize("size", [0, 100, 100_000, 450_000, 1_000_000, 3_000_000])
+def test_where_django_keeps_a_file(size: int, most: int, tmp_path: Path) -> None:
+    """In memory or in the directory that it is told, as with its own handlers.
+
+    The one difference: a small file of a form that is larger than the limit stays in memory too.
+    """
+    settings = {"FILE_UPLOAD_MAX_MEMORY_SIZE": most, "FILE_UPLOAD_TEMP_DIR": tmp_path}
+    data = DATA[:size].ljust(size)
+    with override_settings(**settings):
+        own, ours = (file_of_form(data, handlers) for handlers in (OWN_HANDLERS, OURS))
+    with own, ours:
+        expected = None if size <= min(most, 500 * 1024) else directory_of(own)
+        assert directory_of(ours) == expected
+        assert expected in (None, str(tmp_path))
+        assert own.read() == ours.read() == data
+
+
+def test_our_settings_go_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the operator's."""
+    given = UploadSettings(spool_directory=str(tmp_path), spool_memory_bytes=10)
+    monkeypatch.setattr(settings_in_force, "_of_process", given)
+    with (
+        override_settings(FILE_UPLOAD_TEMP_DIR="/not/there"),
+        file_of_form(DATA[:11], OURS) as large,
+        file_of_form(DATA[:10], OURS) as small,
+    ):
+        assert (directory_of(large), directory_of(small)) == (str(tmp_path), None)
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+@pytest.mark.parametrize("mode", [None, 0o600, 0o640, 0o644, 0o666])
+@pytest.mark.parametrize("size", [100, len(DATA)])
+def test_the_mode_of_a_saved_file(size: int, mode: int | None, umask: int, tmp_path: Path) -> None:
+    """By save_to() as by Django's storage, whatever the handler."""
+    before = os.umask(umask)
+    try:
+        with override_settings(FILE_UPLOAD_PERMISSIONS=mode):
+            for name, handlers in (("own", OWN_HANDLERS), ("ours", OURS)):
+                with file_of_form(DATA[:size], handlers) as file:
+                    FileSystemStorage(tmp_path).save(name, file)
+            with file_of_form(DATA[:size], OURS) as file:
+                file.save_to(tmp_path / "saved")
+    finally:
+        os.umask(before)
+    names = ("own", "ours", "saved")
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in names}
+    assert set(modes.values()) == {modes["own"]}, modes
+    assert all((tmp_path / name).read_bytes() == DATA[:size] for name in names)
 
 
 def answer_to(error: BaseException) -> HttpResponse | None:
