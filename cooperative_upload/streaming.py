@@ -43,6 +43,10 @@ _DECODER = BlockMultipartDecoder if is_supported() else MultipartDecoder
 _MOST_HEADER_BYTES = 500_000
 
 
+# What a field's text may have at the most if nobody says more.
+_MOST_TEXT_BYTES = 64 * 1024
+
+
 class HasEnviron(Protocol):
     """A request of werkzeug or Flask, or of any other framework that keeps the WSGI environ."""
 
@@ -95,12 +99,15 @@ def receive(
     Raises a BodyError for a body that breaks off, DigestMismatch for one that is not what the
     client announced (Content-Digest, Repr-Digest, Content-MD5), StorageError where there is no
     room, OSError for a target that can't be written (no such directory, a directory in its
-    place, no permission), and BodyAlreadyRead if the application read of the body before.
+    place, no permission), and BodyAlreadyRead if the application read of the body before. A
+    request's max_content_length (MAX_CONTENT_LENGTH in Flask) holds here too: more is a
+    BodyTooLarge.
     """
     environ = _environ(request)
     settings = settings or settings_of_body(environ)
     content_range = _content_range(environ, accept_range)
     body = take_body(request, environ, settings, "receive()")
+    _limit_as_asked(body, request)
     if content_range is not None:  # Repr-Digest is that of the whole file (RFC 9530 section 3)
         environ = {**environ, "HTTP_REPR_DIGEST": ""}
     announced = announced_digests(environ)
@@ -128,17 +135,29 @@ class Part(BlockReader):
     bytes unless the part ends. blocks() gives the content as it comes.
     """
 
-    def __init__(self, event: Field | File, parts: _Parts, settings: UploadSettings) -> None:
+    def __init__(
+        self,
+        event: Field | File,
+        parts: _Parts,
+        settings: UploadSettings,
+        most_text: int | None = None,
+    ) -> None:
         super().__init__(read_ahead=0)
         self.name = event.name
         self.filename = event.filename if isinstance(event, File) else None
         self.headers: Headers = event.headers
         self._parts = parts
         self._settings = settings
+        self._most_text = _MOST_TEXT_BYTES if most_text is None else most_text
         self._ended = False
 
-    def text(self, most_bytes: int = 64 * 1024) -> str:
-        """The content of a field, as UTF-8. Raises BodyTooLarge for more than `most_bytes`."""
+    def text(self, most_bytes: int | None = None) -> str:
+        """The content of a field, as UTF-8. Raises BodyTooLarge for more than `most_bytes`.
+
+        By default that is 64 KiB, or the request's max_form_memory_size if it is less.
+        """
+        if most_bytes is None:
+            most_bytes = min(self._most_text, _MOST_TEXT_BYTES)
         content = self.read(most_bytes + 1)
         if len(content) > most_bytes:
             raise BodyTooLarge(most_bytes, None)
@@ -191,7 +210,9 @@ def stream_parts(
         the browser send it with each piece; the application reads the header itself.
     Raises UnsupportedMediaType (HTTP status 415) for another Content-Type, MalformedBody for a
     body that is no form, a BodyError for one that breaks off, and BodyAlreadyRead if the
-    application read of it before.
+    application read of it before. A request's max_content_length and
+    max_form_parts (in Flask MAX_CONTENT_LENGTH and MAX_FORM_PARTS) hold here too, and more is a
+    413; an environ alone has no such limits.
     """
     environ = _environ(request)
     settings = settings or settings_of_body(environ)
@@ -200,13 +221,16 @@ def stream_parts(
     if media_type != "multipart/form-data":
         raise UnsupportedMediaType(f"Expected multipart/form-data, got {media_type or 'nothing'}.")
     body = take_body(request, environ, settings, "stream_parts()")
-    parts = _Parts(body, options.get("boundary", ""))
+    _limit_as_asked(body, request)
+    most_parts = getattr(request, "max_form_parts", None)
+    parts = _Parts(body, options.get("boundary", ""), most_parts)
+    most_text = getattr(request, "max_form_memory_size", None)
     while (event := parts.next_event()) and not isinstance(event, Epilogue):
         if not isinstance(event, (Field, File)):
             continue  # the preamble
         if scheduler := current_scheduler(settings):
             scheduler.checkpoint_within_turn()  # a block can hold a thousand small parts
-        part = Part(event, parts, settings)
+        part = Part(event, parts, settings, most_text)
         if part.filename == "" and part._is_empty():
             continue
         yield part
@@ -216,11 +240,13 @@ def stream_parts(
 class _Parts:
     """The events of werkzeug's decoder over a body."""
 
-    def __init__(self, body: CooperativeInput, boundary: str) -> None:
+    def __init__(self, body: CooperativeInput, boundary: str, most_parts: int | None) -> None:
         if not boundary:
             raise MalformedBody(0, "the Content-Type of the form names no boundary")
         self._body = body
-        self._decoder = _DECODER(boundary.encode(), max_form_memory_size=_MOST_HEADER_BYTES)
+        self._decoder = _DECODER(
+            boundary.encode(), max_form_memory_size=_MOST_HEADER_BYTES, max_parts=most_parts
+        )
 
     def next_event(self) -> Event:
         try:
@@ -249,6 +275,13 @@ def _check_size(size: int, content_range: ContentRange | None) -> None:
     announced = (content_range.stop or 0) - content_range.start
     if size != announced:
         raise MalformedBody(size, f"its Content-Range announces {announced:,} bytes")
+
+
+def _limit_as_asked(body: CooperativeInput, request: Request) -> None:
+    """By what werkzeug's requests call so, and Flask reads from MAX_CONTENT_LENGTH."""
+    most_bytes = getattr(request, "max_content_length", None)
+    if most_bytes is not None:
+        body.limit_to(most_bytes)
 
 
 def _environ(request: Request) -> dict[str, Any]:
