@@ -207,3 +207,19 @@ def report_stream_factory(
     factory = werkzeug.formparser.default_stream_factory
     answer = f"{factory.__module__} {type(factory(None, None, None)).__name__}".encode()
     return Response(answer)(environ, start_response)
+
+
+def report_settings(
+    environ: dict[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    """Answers with the slice_ms of what gives no settings: here, and in a greenlet of its own."""
+    import gevent
+
+    from cooperative_upload import CooperativeInput, Spool
+
+    def found() -> list[float]:
+        with Spool() as spool:
+            return [spool._settings.slice_ms, CooperativeInput(spool, 0).settings.slice_ms]
+
+    answer = json.dumps(found() + gevent.spawn(found).get()).encode()
+    return Response(answer)(environ, start_response)

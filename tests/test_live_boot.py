@@ -128,6 +128,29 @@ def test_good_configuration_takes_effect(gunicorn: Gunicorn, tmp_path: Path) -> 
             assert upload.finish().json() == form_description(upload.part)
 
 
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
+@pytest.mark.parametrize("worker", [STOCK, COOPERATIVE])
+def test_settings_of_who_gives_none(
+    newest: Gunicorn, tmp_path: Path, worker: str, preload: tuple[str, ...]
+) -> None:
+    """Those of the worker's class; on the stock worker those of the environment, or of raw_env."""
+    raw_env = ["COOPERATIVE_UPLOAD_SLICE_MS=3"] if worker == STOCK else []
+    path = configuration(tmp_path, "slice_ms = 4", raw_env)
+    options = ("--config", path, *preload)
+    with (
+        LiveServer(
+            newest,
+            *options,
+            worker=worker if worker == STOCK else None,
+            application="applications:report_settings",
+            ready=lambda server: server.port,
+        ) as server,
+        server.connect() as connection,
+    ):
+        connection.send_request("GET", "/", headers={"Connection": "close"})
+        assert connection.response().json() == [3 if worker == STOCK else 4] * 4
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
