@@ -64,10 +64,11 @@ class SpoolUploadHandler(FileUploadHandler):  # type: ignore[misc]
     _form_fits_in_memory = False
 
     def handle_raw_input(
-        self, input_data: Any, META: Any, content_length: int, *args: Any, **kwargs: Any
+        self, input_data: Any, META: Any, content_length: int | None, *args: Any, **kwargs: Any
     ) -> None:
         """A form begins. Returns None: its body is parsed as usual."""
-        self._form_fits_in_memory = content_length <= django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+        most = django_settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+        self._form_fits_in_memory = content_length is not None and content_length <= most
 
     @functools.cached_property
     def _settings(self) -> UploadSettings:
