@@ -311,7 +311,13 @@ def test_closed_twice(file: DiskFile, settings: UploadSettings, directory: Path)
         released.set()
         join(uploader)
     wait_until(lambda: open_files(directory) == 0)
-    for use in (lambda: file.read(1, 0), lambda: file.truncate(0), file.private_copy):
+    path = str(directory / "saved")
+    for use in (
+        lambda: file.read(1, 0),
+        lambda: file.truncate(0),
+        lambda: file.write_to(path, 0, 1),
+        lambda: file.move_to(path, 0, 1, fsync=False),
+    ):
         with pytest.raises(ValueError, match="closed file"):
             use()
 

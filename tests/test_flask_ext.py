@@ -115,7 +115,7 @@ def test_settings_as_text() -> None:
 
 def test_a_switch_as_a_number() -> None:
     """from_prefixed_env() makes a number of the 0 that the documentation speaks of."""
-    app = make_app(COOPERATIVE_UPLOAD_SAVE_LINKS=0)
+    app = make_app(COOPERATIVE_UPLOAD_FAST_MULTIPART=0)
     CooperativeUpload(app)
     assert post(app).status == 200
 

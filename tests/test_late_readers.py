@@ -108,36 +108,6 @@ def test_a_file_that_is_closed_under_a_reader(
     wait_until(lambda: open_files(directory) == 0)
 
 
-def test_a_copy_that_comes_too_late(
-    settings: UploadSettings, directory: Path, tmp_path: Path
-) -> None:
-    """Of a file that was saved by a link, and is written to once more."""
-    with hub_scheduler(), hub_writer():
-        spool = Spool(settings)
-
-        def save() -> None:
-            spool.write(DATA)
-            spool.seek(0)
-            spool.save_to(tmp_path / "saved")
-            spool.write(b"more")
-
-        in_greenlet(save)
-    with hub_scheduler(), busy_disk(settings) as released:
-
-        def go_on() -> None:
-            with pytest.raises(ValueError, match="closed file"):
-                spool.flush()
-
-        late = gevent.spawn(go_on)
-        gevent.sleep(0)
-        assert not late.dead
-        spool.close()
-        released.set()
-        join(late)
-    assert (tmp_path / "saved").read_bytes() == DATA
-    wait_until(lambda: open_files(directory) == 0)
-
-
 def test_a_file_that_is_used_afterwards(
     settings: UploadSettings, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -48,7 +48,7 @@ def spools(monkeypatch: pytest.MonkeyPatch) -> list[UploadSettings]:
         seen.append(settings)
         return Spool(settings)
 
-    monkeypatch.setattr(streaming, "_spool_beside", beside)
+    monkeypatch.setattr(streaming, "spool_beside", beside)
     return seen
 
 
