@@ -67,7 +67,7 @@ class Source(Protocol):
 class SocketSource:
     """The body of a request with Content-Length, straight from its gevent socket.
 
-    sock: a gevent socket, plain or TLS.
+    sock: a gevent socket, or what receives from one (tls_records.receiver()).
     head: the first bytes of the body, which the server read together with the headers.
     length: bytes of the whole body. Not one byte behind it is taken from the socket.
     """

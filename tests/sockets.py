@@ -15,6 +15,9 @@ import gevent.ssl
 import trustme
 from greenlets import join
 
+from cooperative_upload.body import SocketSource
+from cooperative_upload.tls_records import receiver
+
 Pair = Callable[[], AbstractContextManager[tuple[Any, Any]]]
 
 
@@ -67,3 +70,8 @@ def tls_pair(below: Pair = socket_pair) -> Iterator[tuple[Any, Any]]:
                 client.close()
                 server.close()
                 yield secure_client, secure_server
+
+
+def body_from(sock: Any, head: bytes, length: int) -> SocketSource:
+    """The body on a connection of either kind, as the worker takes it."""
+    return SocketSource(receiver(sock), head, length)

@@ -28,7 +28,7 @@ from greenlets import (
     spinning,
     wait_until,
 )
-from sockets import Pair, socket_pair, tcp_pair, tls_pair
+from sockets import Pair, body_from, socket_pair, tcp_pair, tls_pair
 
 from cooperative_upload.body import (
     MOST_AT_ONCE,
@@ -120,9 +120,8 @@ class SocketContract(BodyContract):
                     received: bytes = server.recv(1000)
                     return received
 
-                yield OpenBody(
-                    CooperativeInput(SocketSource(server, head, length), length, SETTINGS), rest
-                )
+                source = body_from(server, head, length)
+                yield OpenBody(CooperativeInput(source, length, SETTINGS), rest)
 
 
 class TestSocket(SocketContract):
@@ -142,6 +141,12 @@ class TestTLSSocket(SocketContract):
 
     def test_split_at_every_offset(self) -> None:
         """Left to the plain socket: one handshake for each split would take long."""
+
+
+class TestTLSSocketWithHead(TestTLSSocket):
+    """The server has read the first bytes together with the headers."""
+
+    head_bytes = 7
 
 
 class TestPieces(BodyContract):
@@ -498,7 +503,7 @@ def test_a_client_that_sends_nothing_more(pair: Pair, framing: str) -> None:
             source: Any = (
                 PieceSource(chunks_from(server))
                 if length is None
-                else SocketSource(server, b"", length)
+                else body_from(server, b"", length)
             )
             body = CooperativeInput(source, length, settings, sock=server)
             client.sendall(b"x" * 1234)
@@ -944,10 +949,10 @@ def test_bytes_that_openssl_has_already() -> None:
     def test() -> None:
         with tls_pair() as (client, server):
             client.sendall(first + second)
-            body = CooperativeInput(SocketSource(server, b"", len(first)), len(first), SETTINGS)
+            body = CooperativeInput(body_from(server, b"", len(first)), len(first), SETTINGS)
             assert body.read() == first
             assert server.pending() == len(second)
-            after = CooperativeInput(SocketSource(server, b"", 10_000), 10_000, SETTINGS)
+            after = CooperativeInput(body_from(server, b"", 10_000), 10_000, SETTINGS)
             assert after.read(100) == second[:100]
             assert after.read() == second[100:]
 
@@ -960,7 +965,7 @@ def test_a_stalled_tls_client() -> None:
 
     def test() -> None:
         with tls_pair() as (client, server):
-            body = CooperativeInput(SocketSource(server, b"", 10), 10, SETTINGS)
+            body = CooperativeInput(body_from(server, b"", 10), 10, SETTINGS)
             reader = gevent.spawn(body.read)
             for part in (b"12345", b"67890"):
                 gevent.sleep(0.002)
@@ -979,7 +984,7 @@ def test_large_body_over_tls() -> None:
 
     def test() -> None:
         with tls_pair() as (client, server), running(lambda: client.sendall(data)):
-            body = CooperativeInput(SocketSource(server, b"", len(data)), len(data))
+            body = CooperativeInput(body_from(server, b"", len(data)), len(data))
             assert b"".join(iter(lambda: body.read(10_007), b"")) == data
 
     with hub_scheduler():
@@ -999,7 +1004,7 @@ def test_tls_that_breaks_off(how: str) -> None:
                 sock.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
             with sock:
                 sock.shutdown(gevent.socket.SHUT_WR)
-                body = CooperativeInput(SocketSource(server, b"", 10), 10, SETTINGS)
+                body = CooperativeInput(body_from(server, b"", 10), 10, SETTINGS)
                 with pytest.raises(IncompleteBody, match="received 5 of 10 bytes"):
                     body.read()
 

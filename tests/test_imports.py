@@ -37,6 +37,7 @@ FLOORS = [
     "blocks",
     "file_content",
     "file_access",
+    "tls_records",
     "unnamed_file",
     "saving",
     "writer",
