@@ -29,9 +29,9 @@ from .answer import answered, ending_when_closed
 from .body import CooperativeInput
 from .ending import ending_of, let_go, report
 from .errors import RequestError
+from .hub import current_hub
 from .loop_probe import watch_loop
 from .monitor import Upload
-from .scheduler import current_hub
 from .settings import UploadSettings
 from .settings_in_force import LayeredSettings, holding_for_request
 from .spool import RequestSpools, spools_closed_at_the_end

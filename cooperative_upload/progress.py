@@ -29,8 +29,8 @@ import gevent
 from werkzeug.wrappers import Request, Response
 
 from .errors import SettingsError
+from .hub import current_hub
 from .overview import Progress, find_progress
-from .scheduler import current_hub
 from .upload_id import NAME, RULE, chosen_id
 
 _JSON, _EVENTS = "application/json", "text/event-stream"

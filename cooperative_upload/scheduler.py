@@ -40,6 +40,7 @@ from gevent import getcurrent
 from gevent.hub import Hub
 
 from .board import State
+from .hub import current_hub
 from .monitor import count, spending
 from .settings import UploadSettings
 
@@ -185,14 +186,6 @@ class Scheduler:
     def _stop_watching(self) -> None:
         self._idle.stop()
         self._deadline.stop()
-
-
-def current_hub() -> Hub | None:
-    """The hub that runs the current greenlet; None where none does. Never creates one."""
-    greenlet: Any = getcurrent().parent
-    while greenlet is not None and not isinstance(greenlet, Hub):
-        greenlet = greenlet.parent
-    return greenlet
 
 
 def current_scheduler(settings: UploadSettings) -> Scheduler | None:

@@ -27,8 +27,8 @@ from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
 from .board import State
+from .hub import current_hub
 from .monitor import spending
-from .scheduler import current_hub
 from .settings import UploadSettings
 
 _ATTRIBUTE = "cooperative_upload_writer"

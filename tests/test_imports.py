@@ -24,6 +24,7 @@ FLOORS = [
     "settings",
     "settings_in_force",
     "limits",
+    "hub",
     "upload_id",
     "board",
     "monitor",

@@ -36,7 +36,8 @@ from greenlets import (
     wait_until,
 )
 
-from cooperative_upload.scheduler import Scheduler, current_hub, current_scheduler
+from cooperative_upload.hub import current_hub
+from cooperative_upload.scheduler import Scheduler, current_scheduler
 from cooperative_upload.settings import UploadSettings
 
 LIBUV = "libuv" in type(get_hub().loop).__module__
