@@ -34,7 +34,7 @@ test: lint .venv-oldest/ready
 # shown.
 fuzz: .venv/ready-test .venv-oldest/ready
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout 900 \
-		tests/test_fuzz_bodies.py tests/test_live_fuzz.py
+		tests/body/test_fuzz_bodies.py tests/live/test_fuzz.py
 
 lint: .venv/ready-test .venv/ready-lint
 	$(BIN)/ruff check .
@@ -48,7 +48,7 @@ loadtest: .venv/ready-loadtest
 	$(BIN)/python -m loadtest $(ARGS)
 
 soak: .venv/ready-test
-	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/test_live_soak.py
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/live/test_soak.py
 
 clean:
 	rm -rf .venv* *.egg-info/ .pytest_cache/ .mypy_cache/ .ruff_cache/ .hypothesis/ build/ dist/ \

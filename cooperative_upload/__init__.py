@@ -49,16 +49,12 @@ from .errors import (
     UploadError,
     WorkerEnding,
 )
+from .forms import Part, Received, path_below, receive, stream_parts
 from .middleware import CooperativeUploadMiddleware
-from .monitor import share_statistics, upload_statistics
-from .overview import overview
-from .progress import UploadProgress
-from .safe_path import path_below
-from .scheduler import SchedulerStatistics, current_scheduler
+from .monitoring import StatusPage, UploadProgress, overview, share_statistics, upload_statistics
 from .settings import UploadSettings
 from .spool import Spool
-from .status_page import StatusPage
-from .streaming import Part, Received, receive, stream_parts
+from .turns import SchedulerStatistics, current_scheduler
 
 if TYPE_CHECKING:
     from .worker import Worker as Worker

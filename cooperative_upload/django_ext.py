@@ -25,7 +25,7 @@ from .errors import RequestError
 from .settings import UploadSettings
 from .settings_in_force import settings_in_force
 from .spool import Spool
-from .writer import current_writer
+from .turns import current_writer
 
 
 class SpooledFile(UploadedFile):  # type: ignore[misc]  # Django has no type hints

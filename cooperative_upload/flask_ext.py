@@ -14,10 +14,9 @@ from flask import Flask, Request
 from werkzeug.datastructures import FileStorage
 
 from .errors import SettingsError
+from .forms import limit_json, limited_form, save_cooperatively, spool_factory
 from .middleware import CooperativeUploadMiddleware
-from .parse_limits import limit_json, limited_form
 from .settings import ENVIRONMENT_PREFIX, UploadSettings
-from .werkzeug_patch import save_cooperatively, spool_factory
 
 
 class CooperativeFile(FileStorage):

@@ -22,21 +22,16 @@ from typing import Any
 
 from gevent import GreenletExit
 
-from . import werkzeug_patch
-from .access_log import add_atoms
-from .admission import Admission
-from .answer import answered, ending_when_closed
-from .body import CooperativeInput
-from .ending import ending_of, let_go, report
+from .body import CooperativeInput, cooperative_input
 from .errors import RequestError
+from .exchange import Admission, answered, ending_of, ending_when_closed, let_go, report
+from .forms import werkzeug_patch
 from .hub import current_hub
-from .loop_probe import watch_loop
-from .monitor import Upload
+from .monitoring import Upload, add_atoms, chosen_id
 from .settings import UploadSettings
 from .settings_in_force import LayeredSettings, holding_for_request
 from .spool import RequestSpools, spools_closed_at_the_end
-from .upload_id import chosen_id
-from .wsgi_input import cooperative_input
+from .turns import watch_loop
 
 _log = logging.getLogger("cooperative_upload")
 

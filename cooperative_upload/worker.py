@@ -29,22 +29,39 @@ from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http2.errors import HTTP2Error
 from gunicorn.workers.ggevent import GeventWorker
 
-from . import upload_id, werkzeug_patch
-from .admission import Admission
-from .body import CooperativeInput, PieceSource, SocketSource, StreamSource
-from .deadline import ConnectionDeadline, closed_after, limit_handshakes
+from .body import (
+    CooperativeInput,
+    PieceSource,
+    SocketSource,
+    StreamSource,
+    chunk_error,
+    receiver,
+    taken_together,
+)
 from .errors import SettingsError
-from .exchange import Exchange, answering_for
-from .lingering import Lingering
-from .loop_probe import watch_loop
-from .monitor import Upload, count, current_sheet, share_statistics
-from .progress import end_streams
+from .exchange import (
+    Admission,
+    ConnectionDeadline,
+    Exchange,
+    Lingering,
+    answering_for,
+    closed_after,
+    limit_handshakes,
+)
+from .forms import werkzeug_patch
+from .monitoring import (
+    Upload,
+    chosen_id,
+    count,
+    current_sheet,
+    end_streams,
+    share_statistics,
+    telling_statsd,
+    upload_id,
+)
 from .settings import UploadSettings, setting_names
 from .settings_in_force import holding_for_process
-from .statsd import telling_statsd
-from .tls_records import receiver, taken_together
-from .upload_id import chosen_id
-from .wsgi_input import chunk_error
+from .turns import watch_loop
 
 # What is received and what is read in one go over HTTP/2: two DATA frames of the usual size (RFC
 # 9113 section 6.5.2). At 100 MB/s they are 0.3 ms, so that a slice can still end in time.

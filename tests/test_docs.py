@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from checkout import ROOT
 from flask import Flask, request
 from greenlets import hub_scheduler, in_greenlet
 from http_client import FORM_TYPE, Part, form
@@ -19,15 +20,14 @@ from werkzeug.test import Client
 from wsgi import call, environ
 
 from cooperative_upload import UploadProgress
-from cooperative_upload.access_log import ATOMS
-from cooperative_upload.board import ENDINGS, EVENTS, GAUGES, PATH_BYTES, RECORDS
-from cooperative_upload.monitor import KEPT_SECONDS
-from cooperative_upload.overview import STATES, Overview, UploadOverview, WorkerOverview
+from cooperative_upload.monitoring.access_log import ATOMS
+from cooperative_upload.monitoring.board import ENDINGS, EVENTS, GAUGES, PATH_BYTES, RECORDS
+from cooperative_upload.monitoring.monitor import KEPT_SECONDS
+from cooperative_upload.monitoring.overview import STATES, Overview, UploadOverview, WorkerOverview
+from cooperative_upload.monitoring.upload_id import RULE
 from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
-from cooperative_upload.upload_id import RULE
 from loadtest import cli
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 LOOPBACK = {"REMOTE_ADDR": "127.0.0.1"}
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -173,7 +173,7 @@ def test_the_faults_name_tests_that_exist() -> None:
     assert len(rows) > 25
     for row in rows:
         source = ""
-        tests = re.findall(r"`(\w+\.py)?::(\w+)`", row)
+        tests = re.findall(r"`([\w/]+\.py)?::(\w+)`", row)
         assert tests, row
         for file, name in tests:
             source = (ROOT / "tests" / file).read_text() if file else source

@@ -20,7 +20,6 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Response
 
-from cooperative_upload.board import ENDINGS
 from cooperative_upload.errors import (
     BodyAlreadyRead,
     BodyError,
@@ -40,6 +39,7 @@ from cooperative_upload.errors import (
     is_for_want_of_room,
     progress,
 )
+from cooperative_upload.monitoring.board import ENDINGS
 
 BODY_ERRORS: list[BodyError] = [
     IncompleteBody(2_000_066, 10_000_000),

@@ -17,7 +17,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug_names import REPLACED
 from wsgi import Call, call, environ
 
-from cooperative_upload.body import CooperativeInput
+from cooperative_upload.body.request_body import CooperativeInput
 from cooperative_upload.errors import SettingsError
 from cooperative_upload.flask_ext import CooperativeFile, CooperativeUpload
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,57 +15,61 @@ import cooperative_upload
 PACKAGE = Path(cooperative_upload.__file__).parent
 LOADTEST = PACKAGE.parent / "loadtest"
 
-# From the ground up: a module imports from those before it alone.
-FLOORS = [
-    "context_scope",
-    "errors",
-    "answer",
-    "safe_path",
-    "digests",
-    "settings",
-    "settings_in_force",
-    "limits",
-    "hub",
-    "upload_id",
-    "board",
-    "monitor",
-    "overview",
-    "prometheus",
-    "statsd",
-    "status_page",
-    "loop_probe",
-    "scheduler",
-    "progress",
-    "blocks",
-    "file_content",
-    "file_access",
-    "tls_records",
-    "unnamed_file",
-    "saving",
-    "writer",
-    "last_use",
-    "disk_file",
-    "spool",
-    "target",
-    "body",
-    "wsgi_input",
-    "multipart",
-    "parse_limits",
-    "first_reader",
-    "werkzeug_patch",
-    "streaming",
-    "admission",
-    "ending",
-    "access_log",
-    "middleware",
-    "flask_ext",
-    "django_ext",
-    "deadline",
-    "lingering",
-    "exchange",
-    "worker",
-    "__init__",
+# From the ground up: a folder imports from those before it, and a module of a folder from those
+# before it there. "" is the package itself: its ground comes first, its entrances last.
+HOUSE = [
+    ("", ["context_scope", "errors", "settings", "settings_in_force", "hub"]),
+    (
+        "monitoring",
+        [
+            "upload_id",
+            "board",
+            "monitor",
+            "access_log",
+            "statsd",
+            "overview",
+            "prometheus",
+            "status_page",
+            "progress",
+        ],
+    ),
+    ("turns", ["scheduler", "writer", "last_use", "loop_probe"]),
+    (
+        "body",
+        [
+            "blocks",
+            "limits",
+            "tls_records",
+            "sources",
+            "request_body",
+            "wsgi_input",
+            "first_reader",
+        ],
+    ),
+    (
+        "spool",
+        [
+            "file_content",
+            "file_access",
+            "unnamed_file",
+            "saving",
+            "disk_file",
+            "temporary_file",
+            "target",
+        ],
+    ),
+    (
+        "forms",
+        ["digests", "safe_path", "multipart", "parse_limits", "werkzeug_patch", "streaming"],
+    ),
+    ("exchange", ["answer", "admission", "ending", "deadline", "lingering", "gunicorn_exchange"]),
+    ("", ["middleware", "flask_ext", "django_ext", "worker", "__init__"]),
 ]
+
+# What other folders import by its own name, since not everybody has what it needs.
+BY_NAME = {"monitoring.prometheus"}
+
+MODULES = [f"{folder}.{name}".lstrip(".") for folder, names in HOUSE for name in names]
 
 REQUIRED = {"gevent", "werkzeug", "gunicorn"}  # install_requires in setup.cfg
 
@@ -72,8 +77,8 @@ REQUIRED = {"gevent", "werkzeug", "gunicorn"}  # install_requires in setup.cfg
 OPTIONAL = {
     "flask_ext": {"flask"},
     "django_ext": {"django"},
-    "digests": {"google_crc32c"},
-    "prometheus": {"prometheus_client"},
+    "forms.digests": {"google_crc32c"},
+    "monitoring.prometheus": {"prometheus_client"},
 }
 
 
@@ -92,32 +97,72 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def test_every_module_has_its_floor() -> None:
-    """A new module takes its place in the list above."""
-    assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted(FLOORS)
+def path_of(module: str) -> Path:
+    return PACKAGE / f"{module.replace('.', '/')}.py"
 
 
-@pytest.mark.parametrize("module", FLOORS)
+def test_every_module_has_its_place() -> None:
+    """A new module takes its place in the list above, a new folder too."""
+    found = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")}
+    folders = {folder for folder, _ in HOUSE if folder}
+    listed = {path_of(module) for module in MODULES}
+    listed |= {PACKAGE / folder / "__init__.py" for folder in folders}
+    assert {PACKAGE / path for path in found} == listed
+
+
+def test_no_module_has_the_name_of_its_folder() -> None:
+    """It would say nothing of what it holds."""
+    same = [module for module in MODULES if "." in module and len(set(module.split("."))) == 1]
+    assert same == []
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_from_below_only(module: str) -> None:
     """No cycles, and no shortcut from the ground to the roof."""
-    below = FLOORS[: FLOORS.index(module)]
-    for level, name in imports(PACKAGE / f"{module}.py"):
-        if level:
-            assert level == 1
-            assert name.split(".")[0] in below
-        else:
+    below = MODULES[: MODULES.index(module)]
+    folder = module.rpartition(".")[0]
+    lower_folders = {other.rpartition(".")[0] for other in below} - {folder}
+    for level, name in imports(path_of(module)):
+        if level == 0:
             assert not name.startswith("cooperative_upload")
+            continue
+        inside = level == 1  # of its own folder
+        target = f"{folder}.{name}".lstrip(".") if inside else name
+        first = target.split(".")[0]
+        if inside and folder:
+            assert target in below
+        elif first in lower_folders:
+            assert target == first or target in BY_NAME, "past the folder's door"
+        else:
+            assert target in below
 
 
-@pytest.mark.parametrize("module", FLOORS)
+@pytest.mark.parametrize("folder", [folder for folder, _ in HOUSE if folder])
+def test_a_folder_hands_on_what_others_use(folder: str) -> None:
+    """__init__ imports from its own modules, says what the folder is, and nothing beside."""
+    path = PACKAGE / folder / "__init__.py"
+    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert {level for level, _ in imports(path)} == {1}
+    names = importlib.import_module(f"cooperative_upload.{folder}").__all__
+    used = [
+        alias.name
+        for module in MODULES
+        for node in ast.walk(ast.parse(path_of(module).read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level and node.module == folder
+        for alias in node.names
+    ]
+    modules = {name for name in used if path_of(f"{folder}.{name}").exists()}
+    assert set(names) <= set(used)
+    assert set(used) - modules <= set(names)
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_the_core_needs_what_it_declares(module: str) -> None:
     """The standard library, gevent and werkzeug; gunicorn in the worker alone."""
     allowed = set(sys.stdlib_module_names) | REQUIRED | OPTIONAL.get(module, set())
     if module != "worker":
         allowed.discard("gunicorn")
-    foreign = {
-        name.split(".")[0] for level, name in imports(PACKAGE / f"{module}.py") if not level
-    }
+    foreign = {name.split(".")[0] for level, name in imports(path_of(module)) if not level}
     assert foreign <= allowed
 
 
@@ -137,7 +182,7 @@ def test_the_package_needs_no_framework() -> None:
         else:
             raise SystemExit("the Flask extension without Flask")
         try:
-            import cooperative_upload.prometheus
+            import cooperative_upload.monitoring.prometheus
         except ImportError as error:
             assert "pip install prometheus_client" in str(error), error
         else:
@@ -171,7 +216,7 @@ def test_importing_changes_nothing() -> None:
         import socket, threading, werkzeug.formparser, werkzeug.wrappers.request
         from werkzeug.datastructures import FileStorage
         before = (socket.socket, werkzeug.formparser.default_stream_factory, FileStorage.save)
-        import cooperative_upload, cooperative_upload.werkzeug_patch, gevent.hub
+        import cooperative_upload, cooperative_upload.forms.werkzeug_patch, gevent.hub
         after = (socket.socket, werkzeug.formparser.default_stream_factory, FileStorage.save)
         assert before == after
         assert gevent.hub._get_hub() is None

@@ -20,11 +20,11 @@ import wsgi
 from greenlets import hub_scheduler, hub_writer, in_greenlet
 from wsgi import Call, environ
 
-from cooperative_upload.body import CooperativeInput
+from cooperative_upload.body.request_body import CooperativeInput
 from cooperative_upload.errors import IncompleteBody, SettingsError
 from cooperative_upload.middleware import CooperativeUploadMiddleware
-from cooperative_upload.monitor import upload_statistics
-from cooperative_upload.spool import Spool
+from cooperative_upload.monitoring.monitor import upload_statistics
+from cooperative_upload.spool.temporary_file import Spool
 
 DATA = bytes(range(256)) * 1000
 WITHOUT_PATCH = {"patch_werkzeug": False}
@@ -78,7 +78,7 @@ def test_no_hub_is_made() -> None:
     """Wrapping and serving without gevent leave the thread without a hub."""
     program = """
 import sys
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 import wsgi
 from gevent._hub_local import get_hub_if_exists
 from cooperative_upload import CooperativeUploadMiddleware

@@ -13,8 +13,8 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-ROOT = Path(__file__).parent.parent
 EXTRAS = {"crc32c", "prometheus"}  # what code of the package itself can use
 
 pytestmark = pytest.mark.timeout(300)  # seconds: the build runs setuptools twice
@@ -68,8 +68,9 @@ def test_the_wheel_holds_the_package_alone(sdist: Path, tmp_path: Path) -> None:
         (of_metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(wheel.read(of_metadata).decode())
     package = {name for name in names if ".dist-info/" not in name}
-    on_disk = {p for p in (ROOT / "cooperative_upload").iterdir() if p.is_file()}
-    assert package == {f"cooperative_upload/{path.name}" for path in on_disk}
+    package_files = (path for path in (ROOT / "cooperative_upload").rglob("*") if path.is_file())
+    on_disk = {str(p.relative_to(ROOT)) for p in package_files if "__pycache__" not in p.parts}
+    assert package == on_disk
     assert set(metadata.get_all("Provides-Extra", [])) == EXTRAS
 
 

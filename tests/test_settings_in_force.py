@@ -17,15 +17,16 @@ from greenlets import hub_scheduler, hub_writer, in_greenlet
 from http_client import FORM_TYPE, Part, form
 from wsgi import environ
 
-from cooperative_upload import settings_in_force, streaming
-from cooperative_upload.body import CooperativeInput
+from cooperative_upload import settings_in_force
+from cooperative_upload.body.request_body import CooperativeInput
 from cooperative_upload.errors import SettingsError
 from cooperative_upload.flask_ext import CooperativeUpload
+from cooperative_upload.forms import streaming
+from cooperative_upload.forms.streaming import receive, stream_parts
+from cooperative_upload.forms.werkzeug_patch import apply
 from cooperative_upload.middleware import CooperativeUploadMiddleware
 from cooperative_upload.settings import UploadSettings
-from cooperative_upload.spool import Spool
-from cooperative_upload.streaming import receive, stream_parts
-from cooperative_upload.werkzeug_patch import apply
+from cooperative_upload.spool.temporary_file import Spool
 
 pytestmark = pytest.mark.usefixtures("werkzeug_restored", "no_settings_yet")
 

@@ -1,0 +1,27 @@
+"""One request with a body, from its headers to the end of its connection.
+
+Who is admitted, what is answered where a body is broken, how a body ended, and how long a
+connection is waited for. The entrances import from here.
+"""
+
+from .admission import Admission
+from .answer import answered, ending_when_closed
+from .deadline import ConnectionDeadline, closed_after, limit_handshakes
+from .ending import ending_of, let_go, report
+from .gunicorn_exchange import Exchange, answering_for
+from .lingering import Lingering
+
+__all__ = [
+    "Admission",
+    "ConnectionDeadline",
+    "Exchange",
+    "Lingering",
+    "answered",
+    "answering_for",
+    "closed_after",
+    "ending_of",
+    "ending_when_closed",
+    "let_go",
+    "limit_handshakes",
+    "report",
+]

@@ -1,0 +1,127 @@
+"""How many uploads may run at once, in this worker and from one client.
+
+Who finds no place waits for one, first come, first served, for as long as the settings say, and
+is refused with TooManyUploads then. A limit that is off costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+
+from gevent.event import Event
+
+from ..body import CooperativeInput
+from ..errors import TooManyUploads
+from ..monitoring import State, spending
+from ..settings import UploadSettings
+
+
+class _Places:
+    """So many places, and the line of those who wait for one.
+
+    A place that is given back goes to the head of the line at once. gevent's semaphores give it
+    to whoever asks next, so that a connection with upload after upload would keep its place.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._line: deque[Event] = deque()
+
+    def take(self, seconds: float) -> bool:
+        """Whether there is a place, now or within that time."""
+        if self._free:
+            self._free -= 1
+            return True
+        if not seconds:
+            return False
+        granted = Event()
+        self._line.append(granted)
+        try:
+            granted.wait(seconds)
+        except BaseException:
+            if granted.is_set():
+                self.give_back()
+            else:
+                self._line.remove(granted)
+            raise
+        if not granted.is_set():
+            self._line.remove(granted)
+        return granted.is_set()
+
+    def give_back(self) -> None:
+        if self._line:
+            self._line.popleft().set()
+        else:
+            self._free += 1
+
+
+class Admission:
+    """The places of one worker."""
+
+    def __init__(self, settings: UploadSettings) -> None:
+        self._settings = settings
+        self._places = _Places(settings.max_uploads) if settings.max_uploads else None
+        self._places_of: dict[str, _Places] = {}
+        self._interest: dict[str, int] = {}  # uploads of a client that hold a place or wait
+
+    def admit(self, body: CooperativeInput, client: str, places: contextlib.ExitStack) -> None:
+        """Raise what a request is refused with before its application sees it.
+
+        client: its address.
+        places: gives back what it takes here.
+        """
+        if body.error is not None:
+            raise body.error
+        if not body.takes_turns:
+            return
+        with spending(State.WAITING_FOR_A_PLACE, "waited_for_turns"):
+            places.enter_context(self.upload_from(client))
+        # What the application does before its first read is part of the upload too: a hundred
+        # uploads that begin at once would otherwise do it all in one round of the loop.
+        body.checkpoint()
+
+    @contextlib.contextmanager
+    def upload_from(self, client: str) -> Iterator[None]:
+        """A place for one upload, for as long as the block runs. Raises TooManyUploads.
+
+        client: its address.
+        """
+        # The client's own limit comes first: who waits there takes no place from the others.
+        with self._place_of(client), self._place(self._places, "this server"):
+            yield
+
+    @contextlib.contextmanager
+    def _place_of(self, client: str) -> Iterator[None]:
+        limit = self._settings.max_uploads_per_client
+        if not limit:
+            yield
+            return
+        places = self._places_of.setdefault(client, _Places(limit))
+        self._interest[client] = self._interest.get(client, 0) + 1
+        try:
+            with self._place(places, "this client"):
+                yield
+        finally:
+            self._interest[client] -= 1
+            if not self._interest[client]:
+                del self._interest[client], self._places_of[client]
+
+    @contextlib.contextmanager
+    def _place(self, places: _Places | None, whose: str) -> Iterator[None]:
+        if places is None:
+            yield
+            return
+        settings = self._settings
+        if not places.take(settings.max_uploads_wait_seconds):
+            limit = (
+                settings.max_uploads
+                if places is self._places
+                else (settings.max_uploads_per_client)
+            )
+            raise TooManyUploads(whose, limit, settings.retry_after_seconds)
+        try:
+            yield
+        finally:
+            places.give_back()

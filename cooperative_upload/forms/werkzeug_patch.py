@@ -1,0 +1,124 @@
+"""The spool for applications that are not changed.
+
+apply() replaces, in this process, what werkzeug uses where an application says nothing else: the
+stream factory of the form parser, by one that makes Spools; FileStorage.save, by one that saves
+a Spool to a path without blocking the loop; and the multipart decoder by the one that is faster
+inside of large parts, and that lets others run between small ones. What it parses in one go,
+urlencoded forms and JSON, it parses within the limits of the settings. Everything else goes to
+werkzeug's own code: a request class with a stream factory of its own, a stream that is no Spool,
+a destination that is a file object.
+
+It also lets a BodyError through the stream that werkzeug puts around wsgi.input where
+max_content_length is set, which would answer the same 400 without what went wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import IO, Any
+
+import werkzeug.formparser
+import werkzeug.wrappers.request
+from werkzeug.datastructures import FileStorage
+from werkzeug.formparser import FormDataParser
+from werkzeug.sansio.multipart import Event, Field, File
+from werkzeug.wrappers import Request
+from werkzeug.wsgi import LimitedStream
+
+from ..errors import BodyError
+from ..settings import UploadSettings
+from ..settings_in_force import settings_of_request
+from ..spool import Spool
+from ..turns import current_scheduler
+from .multipart import BlockMultipartDecoder, is_supported
+from .parse_limits import limit_json, limited_form
+
+_form_parser: Any = werkzeug.formparser
+_request: Any = werkzeug.wrappers.request
+
+
+def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
+    """A stream factory of werkzeug's that makes Spools.
+
+    settings: where the request has none of its own.
+    """
+
+    def make_spool(
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None,
+        content_length: int | None = None,
+    ) -> Spool:
+        return Spool(settings_of_request() or settings, filename=filename)
+
+    return make_spool
+
+
+def apply(settings: UploadSettings) -> None:
+    """Replace them, for this process. A second call changes the settings of the first."""
+
+    class Decoder(BlockMultipartDecoder):
+        """Lets others run between the parts of a form, of which one block can hold a thousand."""
+
+        def next_event(self) -> Event:
+            event = super().next_event()
+            if isinstance(event, (Field, File)) and (scheduler := current_scheduler(settings)):
+                scheduler.checkpoint_within_turn()
+            return event
+
+    @functools.wraps(_werkzeug_parse)
+    def parse(
+        self: FormDataParser,
+        stream: IO[bytes],
+        mimetype: str,
+        content_length: int | None,
+        options: dict[str, str] | None = None,
+    ) -> tuple[IO[bytes], Any, Any]:
+        limited = limited_form(stream, mimetype, content_length, settings)
+        _, form, files = _werkzeug_parse(self, limited, mimetype, content_length, options)
+        return stream, form, files
+
+    @functools.wraps(_werkzeug_get_json)
+    def get_json(
+        self: Request, force: bool = False, silent: bool = False, cache: bool = True
+    ) -> Any:
+        if force or self.is_json:
+            limit_json(self, settings)
+        return _werkzeug_get_json(self, force, silent, cache)
+
+    make_spool = spool_factory(settings)
+    _form_parser.default_stream_factory = make_spool
+    _request.default_stream_factory = make_spool  # it has imported the name for itself
+    FileStorage.save = save_cooperatively  # type: ignore[method-assign]
+    FormDataParser.parse = parse  # type: ignore[method-assign]
+    Request.get_json = get_json  # type: ignore[method-assign]
+    if settings.fast_multipart and is_supported():
+        _form_parser.MultipartDecoder = Decoder
+    LimitedStream.on_disconnect = _raise_what_is_known  # type: ignore[method-assign]
+
+
+_werkzeug_save = FileStorage.save
+_werkzeug_on_disconnect = LimitedStream.on_disconnect
+_werkzeug_parse = FormDataParser.parse
+_werkzeug_get_json = Request.get_json
+
+
+@functools.wraps(_werkzeug_save)
+def save_cooperatively(
+    self: FileStorage, dst: str | os.PathLike[str] | IO[bytes], buffer_size: int = 16384
+) -> None:
+    """FileStorage.save: a Spool goes to a path without blocking, all else as in werkzeug."""
+    path: Any = os.fspath(dst) if hasattr(dst, "__fspath__") else dst
+    if isinstance(self.stream, Spool) and isinstance(path, str):
+        self.stream.save(path)
+    else:
+        _werkzeug_save(self, dst, buffer_size)
+
+
+@functools.wraps(_werkzeug_on_disconnect)
+def _raise_what_is_known(self: LimitedStream, error: Exception | None = None) -> None:
+    if isinstance(error, BodyError):
+        raise error
+    _werkzeug_on_disconnect(self, error)

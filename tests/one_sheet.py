@@ -1,5 +1,0 @@
-"""A configuration of gunicorn with room for the numbers of one worker alone."""
-
-from cooperative_upload import monitor
-
-monitor._MORE_SHEETS = -1  # beside two for each worker
