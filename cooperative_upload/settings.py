@@ -77,6 +77,34 @@ class UploadSettings:
         "Bytes of a file part that stay in memory before it moves to disk; werkzeug's own bound.",
         _Range(0, _MOST_BYTES),
     )
+    spool_request_memory_bytes: int = _setting(
+        8 * 1024 * 1024,
+        "Bytes that the files of one request may have in memory, all together: sixteen of the "
+        "size above. Past them a file goes to disk, however small it is.",
+        _Range(0, _MOST_BYTES),
+    )
+    spool_worker_memory_bytes: int = _setting(
+        128 * 1024 * 1024,
+        "Bytes that the files of all requests of a worker may have in memory, and in what is "
+        "collected to be written: two batches for each of 128 uploads at full speed. Past them "
+        "files go to disk in smaller writes.",
+        _Range(0, _MOST_BYTES),
+    )
+    spool_request_files: int = _setting(
+        16,
+        "Temporary files that one request may have open on disk. Those of its files that come "
+        "behind them share one more: a form can have a thousand, and a process often as many "
+        "descriptors.",
+        _Range(1, _MOST_AT_ONCE),
+    )
+    spool_worker_files: int = _setting(
+        0,
+        "Temporary files that all requests of a worker may have open, half of them beyond the "
+        "first of each request. Past them an upload that needs one is refused with a 503, so that "
+        "new connections have a descriptor. 0: half of the limit of open files (ulimit -n), since "
+        "each upload has a connection too.",
+        _Range(0, _MOST_AT_ONCE),
+    )
     spool_batch_bytes: int = _setting(
         512 * 1024,
         "Bytes that are collected for one write to disk. One batch is written while the next is "

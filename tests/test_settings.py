@@ -21,6 +21,10 @@ DEFAULTS = {
     "deadline_ms": 5.0,
     "small_body_bytes": 65536,
     "spool_memory_bytes": 512000,
+    "spool_request_memory_bytes": 8388608,
+    "spool_worker_memory_bytes": 134217728,
+    "spool_request_files": 16,
+    "spool_worker_files": 0,
     "spool_batch_bytes": 524288,
     "spool_directory": "",
     "writer_threads": 1,
@@ -52,6 +56,7 @@ KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "
 
 # A field's name tells its unit; the text says it in words.
 UNITS = {
+    "_files": "Temporary files",
     "_ms": "Milliseconds",
     "_bytes": "Bytes",
     "_threads": "Threads",

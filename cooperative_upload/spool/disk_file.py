@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..settings import UploadSettings
 from ..turns import ClosedByLastUse, Job, run_in_steps
@@ -27,10 +27,14 @@ _NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 
 class DiskFile:
-    """A file without a name in the spool's directory. Raises OSError where it can't be made."""
+    """A file without a name in the spool's directory. Raises OSError where it can't be made.
 
-    def __init__(self, settings: UploadSettings) -> None:
+    when_closed: called once its descriptor is closed, or could not be had.
+    """
+
+    def __init__(self, settings: UploadSettings, when_closed: Callable[[], object] = int) -> None:
         self._settings = settings
+        self._when_closed = when_closed
         self._descriptor = -1
         self._can_be_linked = False
         self._uses = ClosedByLastUse(settings, self._close_descriptor)
@@ -44,6 +48,10 @@ class DiskFile:
     def descriptor(self) -> int:
         """The number of the descriptor, which stays this file's."""
         return self._descriptor
+
+    def has_room_for(self, end: int) -> bool:
+        """Whether it can reach so far."""
+        return True
 
     def start_write(self, blocks: Sequence[bytes], offset: int) -> Job:
         """Begin to write all of the blocks, at most 1,024 of them (IOV_MAX), at `offset`."""
@@ -78,6 +86,22 @@ class DiskFile:
         else:
             self._save(written_whole(path, content, fsync=fsync))
 
+    def copy_into(self, own: DiskFile, start: int, end: int) -> None:
+        """Copy what lies between `start` and `end` to the beginning of an empty file."""
+
+        def both_used() -> None:
+            self._uses.end_use()
+            own._uses.end_use()
+
+        own._uses.begin_use()
+        try:
+            self._uses.begin_use()
+        except ValueError:
+            own._uses.end_use()
+            raise
+        steps = copied(self._descriptor, start, end, own._descriptor)
+        run_in_steps(steps, self._settings, when_closed=both_used)
+
     def close(self) -> None:
         """End the owner's use. Never waits."""
         self._uses.close()
@@ -98,6 +122,7 @@ class DiskFile:
     def _close_descriptor(self) -> None:
         if self._descriptor != -1:
             os.close(self._descriptor)
+        self._when_closed()
 
 
 def _read_without_waiting(descriptor: int, size: int, offset: int) -> bytes | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 # What is copied before others may have the thread: about 20 ms in the page cache.
 STEP_BYTES = 16 * 1024 * 1024
@@ -40,7 +40,7 @@ def append(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def copied(source: int, start: int, end: int, target: int) -> Iterator[None]:
+def copied(source: int, start: int, end: int, target: int) -> Generator[None, None, None]:
     """Append what the file `source` holds from `start` to `end` on to `target`.
 
     In steps: what is iterated over yields where the thread may do something else first.

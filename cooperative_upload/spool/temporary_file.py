@@ -1,9 +1,12 @@
 """Spool: the temporary file that a file part of a form is written to.
 
-Up to spool_memory_bytes it is a buffer in memory, past that a DiskFile, for which the blocks are
-collected by reference and written with one call per batch, while the next batch is collected. At
-most one batch of a spool is in flight. What it can do is what tempfile.SpooledTemporaryFile can
+Up to spool_memory_bytes it is a buffer in memory, past that a file on disk, for which the blocks
+are collected by reference and written with one call per batch, while the next batch is collected.
+At most one batch of a spool is in flight. What it can do is what tempfile.SpooledTemporaryFile can
 do; like any file object, it is used by one greenlet at a time.
+
+What it holds in memory is within the budgets of its request and of the worker; past them it goes
+to disk earlier, in smaller batches, and shares a file with others of its request.
 
 What can't be stored is a StorageError. spools_closed_at_the_end() ties spools to a request: they
 are freed when it ends, also if it failed halfway, and not at the next garbage collection.
@@ -19,13 +22,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..body import BLOCK_BYTES, BlockReader
-from ..context_scope import ContextScope
 from ..errors import StorageError, is_for_want_of_room
 from ..settings import UploadSettings
 from ..settings_in_force import settings_in_force
 from ..turns import Job, current_scheduler, run_in_steps
+from .budgets import Budget
 from .disk_file import DiskFile
 from .file_content import append
+from .packed_file import PackedContent
+from .request_spools import RequestSpools, spools_of_request, worker_budgets
 from .saving import Fill, Saving, written_in_place, written_whole
 
 # Blocks that one write takes: IOV_MAX of Linux, and far above what a batch of usual blocks has.
@@ -35,21 +40,11 @@ _MOST_BLOCKS = 1024
 _WINDOW_BYTES = 4 * BLOCK_BYTES
 
 
-class RequestSpools:
-    """The spools that one request made, and the last thing that went wrong with any of them."""
-
-    def __init__(self) -> None:
-        self.open: set[Spool] = set()
-        self.error: StorageError | None = None
-
-
 _CLOSED = "I/O operation on closed file."
 
 _LONGEST_NAME = 200  # characters of a file's name in the log
 
 _log = logging.getLogger("cooperative_upload")
-
-_spools_of_request: ContextScope[RequestSpools] = ContextScope("spools")
 
 
 class Spool(BlockReader, io.BufferedIOBase):
@@ -75,7 +70,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._settings = settings or settings_in_force()
         self._filename = filename
         self._memory: io.BytesIO | None = io.BytesIO()
-        self._disk: DiskFile | None = None
+        self._disk: DiskFile | PackedContent | None = None
         self._next = 0  # where the next block is read from or written to
         self._size = 0
         self._batch: list[bytes] = []
@@ -84,13 +79,16 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._in_flight: Job | None = None
         self._error: StorageError | None = None
         self._late_use_told = False
-        self._request = _spools_of_request.get()
+        self._request = spools_of_request.get()
+        self._budget = self._budget_of(self._request)
+        self._held = 0  # bytes of the budget: for what is in memory, or in the batch
+        self._held_in_flight = 0
         if self._request is not None:
             self._request.open.add(self)
 
     @property
     def name(self) -> int | None:
-        """The number of the descriptor, None while there is none, as SpooledTemporaryFile has."""
+        """The number of its own descriptor, None while there is none, as SpooledTemporaryFile."""
         return None if self._disk is None else self._disk.descriptor
 
     @property
@@ -128,7 +126,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         """The descriptor, positioned as this file is. It stays this file's: do not close it."""
         self.rollover()
         self.flush()
-        descriptor = self._open_disk().descriptor
+        descriptor = self._own_file().descriptor
         os.lseek(descriptor, self.tell(), os.SEEK_SET)
         return descriptor
 
@@ -162,7 +160,7 @@ class Spool(BlockReader, io.BufferedIOBase):
             self._size = min(self._size, wanted)
             return wanted
         self.flush()
-        disk = self._open_disk()
+        disk = self._own_file()
         with self._errors_of_storage():
             disk.truncate(wanted)
         self._size = wanted
@@ -178,7 +176,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         if not block:  # does not move the end, also from a position behind it
             return 0
         end = self._next + len(block)
-        if end > self._settings.spool_memory_bytes:
+        if self._memory is not None and not self._may_hold(end):
             self.rollover()
         memory = self._memory
         if memory is None:
@@ -196,7 +194,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         if memory is None:
             return
         with self._errors_of_storage():
-            disk = DiskFile(self._settings)
+            disk = self._new_file()
         self._adopt(disk)
         content, self._memory = memory.getvalue(), None
         if content:
@@ -266,7 +264,9 @@ class Spool(BlockReader, io.BufferedIOBase):
         self.close()
 
     def _save(
-        self, from_disk: Callable[[DiskFile, int], None], from_memory: Callable[[Fill], Saving]
+        self,
+        from_disk: Callable[[DiskFile | PackedContent, int], None],
+        from_memory: Callable[[Fill], Saving],
     ) -> None:
         self.flush()
         start = self.tell()
@@ -293,7 +293,12 @@ class Spool(BlockReader, io.BufferedIOBase):
         kept = Spool(self._settings, filename=self._filename)
         kept._leave_request()
         kept._size, kept._next = self._size, self.tell()
+        if isinstance(self._disk, PackedContent):
+            self._own_file()
         kept._memory, kept._disk = self._memory, self._disk
+        self._budget.give_back(self._held)
+        kept._held = self._held if kept._budget.take(self._held) else 0
+        self._held = 0
         self._memory = self._disk = None
         self.close()
         return kept
@@ -306,6 +311,8 @@ class Spool(BlockReader, io.BufferedIOBase):
             self._request.open.discard(self)
         self._go_to(0)
         self._batch, self._in_flight, self._error = [], None, None
+        self._budget.give_back(self._held + self._held_in_flight)
+        self._held = self._held_in_flight = 0
         super().close()
         disk, self._disk, self._memory = self._disk, None, None
         if disk is not None:
@@ -327,7 +334,8 @@ class Spool(BlockReader, io.BufferedIOBase):
             data = memory.read(size)
         else:
             self._checkpoint()
-            data = self._open_disk().read(min(size, _WINDOW_BYTES), self._next)
+            most = min(size, _WINDOW_BYTES, self._size - self._next)
+            data = self._open_disk().read(most, self._next)
         self._next += len(data)
         return data
 
@@ -341,14 +349,18 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._next += len(block)
         self._size = max(self._size, self._next)
         full = self._batch_bytes >= self._settings.spool_batch_bytes
-        if full or len(self._batch) == _MOST_BLOCKS:
+        if full or len(self._batch) == _MOST_BLOCKS or not self._holds(self._batch_bytes):
             self._start_batch()
 
     def _start_batch(self) -> None:
         """Hand the batch to the disk, after the one in flight."""
         self._settle()
-        self._in_flight = self._open_disk().start_write(self._batch, self._batch_start)
+        disk = self._open_disk()
+        if not disk.has_room_for(self._batch_start + self._batch_bytes):
+            disk = self._own_file()
+        self._in_flight = disk.start_write(self._batch, self._batch_start)
         self._batch, self._batch_bytes = [], 0
+        self._held_in_flight, self._held = self._held, 0
         self._checkpoint()
 
     def _settle(self) -> None:
@@ -363,18 +375,59 @@ class Spool(BlockReader, io.BufferedIOBase):
         except StorageError as error:
             self._error = error
         self._in_flight = None
+        self._budget.give_back(self._held_in_flight)
+        self._held_in_flight = 0
         self._check_usable()
         if waits:
             self._checkpoint()
 
-    def _adopt(self, disk: DiskFile) -> None:
+    def _may_hold(self, size: int) -> bool:
+        """Whether so much may be in memory as a whole."""
+        return size <= self._settings.spool_memory_bytes and self._holds(size)
+
+    def _holds(self, size: int) -> bool:
+        """Whether the budget has so many bytes for it, those included that it had already."""
+        missing = size - self._held
+        if missing > 0:
+            if not self._budget.take(missing):
+                return False
+            self._held = size
+        return True
+
+    def _budget_of(self, request: RequestSpools | None) -> Budget:
+        if request is None:
+            return worker_budgets(self._settings).memory
+        return request.memory(self._settings)
+
+    def _new_file(self) -> DiskFile | PackedContent:
+        if self._request is None:
+            return DiskFile(self._settings)
+        return self._request.file_on_disk(self._settings)
+
+    def _own_file(self) -> DiskFile:
+        """The file on disk for what it needs alone: a descriptor, or to grow."""
+        disk = self._open_disk()
+        if isinstance(disk, DiskFile):
+            return disk
+        with self._errors_of_storage():
+            own = DiskFile(self._settings)
+            try:
+                disk.copy_into(own)
+            except BaseException:
+                own.close()
+                raise
+        self._adopt(own)
+        disk.close()
+        return own
+
+    def _adopt(self, disk: DiskFile | PackedContent) -> None:
         """Have a file that was just made, unless it comes too late."""
         if self.closed:
             disk.close()
         self._check_usable()
         self._disk = disk
 
-    def _open_disk(self) -> DiskFile:
+    def _open_disk(self) -> DiskFile | PackedContent:
         disk = self._disk
         if disk is None:
             raise ValueError(_CLOSED)
@@ -396,7 +449,7 @@ class Spool(BlockReader, io.BufferedIOBase):
 
     def _tell_of_late_use(self) -> None:
         """Once, of a file that somebody goes on with who is not the request that made it."""
-        if self._late_use_told or self._request in (None, _spools_of_request.get()):
+        if self._late_use_told or self._request in (None, spools_of_request.get()):
             return
         self._late_use_told = True
         _log.warning(
@@ -409,6 +462,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         if self._request is not None:
             self._request.open.discard(self)
             self._request = None
+            self._budget = self._budget_of(None)
 
     @contextlib.contextmanager
     def _errors_of_storage(self) -> Iterator[None]:
@@ -433,11 +487,10 @@ def spools_closed_at_the_end() -> Iterator[RequestSpools]:
     """
     spools = RequestSpools()
     try:
-        with _spools_of_request.holding(spools):
+        with spools_of_request.holding(spools):
             yield spools
     finally:
-        for spool in list(spools.open):
-            spool.close()
+        spools.end()
 
 
 def _filled_with(data: memoryview) -> Fill:

@@ -48,6 +48,7 @@ from hypothesis.stateful import (
 from cooperative_upload.errors import StorageError
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import temporary_file as spool_module
+from cooperative_upload.spool.request_spools import spools_of_request
 from cooperative_upload.spool.temporary_file import Spool, spools_closed_at_the_end
 
 MEMORY = 10_000
@@ -971,10 +972,10 @@ def test_spools_end_with_a_killed_request(settings: UploadSettings, directory: P
 
     def request() -> None:
         with spools_closed_at_the_end():
-            spools_of_request = spool_module._spools_of_request.get()
-            assert spools_of_request is not None
-            assert spools_of_request.open == set()
-            spools_of_request.open.add(spool)  # made before the disk was busy
+            of_request = spools_of_request.get()
+            assert of_request is not None
+            assert of_request.open == set()
+            of_request.open.add(spool)  # made before the disk was busy
             while True:
                 spool.write(bytes(BATCH))
 

@@ -114,6 +114,8 @@ def hub_writer() -> Iterator[None]:
         finally:
             made: Any = get_hub().__dict__.get(writer._ATTRIBUTE)
             if made is not None:
+                gevent.sleep(0)  # what was handed over to be done soon is in the pool then
+                made._pool.join()
                 made._pool.kill()
 
 
