@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UnsafePath
+from ..settings_in_force import settings_in_force
+from ..turns import current_writer
 
 _LONGEST_NAME = 255  # bytes of one name on the file systems of Linux (NAME_MAX)
 _LONGEST_PATH = 4095  # bytes of a path that the kernel takes (PATH_MAX, which counts the end)
@@ -54,20 +56,27 @@ def path_below(directory: str | os.PathLike[str], name: str, *, for_windows: boo
         one with a backslash, a control character, or one that turns text around; and for one
         that is longer than 255 bytes or, with its directory, longer than a path may be.
 
-    Looks at the disk for symbolic links alone; the path need not exist.
+    Looks at the disk for symbolic links alone, in a thread where a hub runs the caller; the path
+    need not exist.
     """
     names = name.split("/")
     for one in names:
         _check(one, name)
         if for_windows:
             _check_for_windows(one)
-    root = os.path.realpath(directory)
-    path = os.path.realpath(os.path.join(root, *names))
+    looking = current_writer(settings_in_force()).start(_followed, os.fspath(directory), names)
+    root, path = looking.result()
     if os.path.commonpath([root, path]) != root or path == root:
         raise UnsafePath("The name of the file leads out of its directory.")
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise UnsafePath("The name of the file has too many directories.")
     return Path(path)
+
+
+def _followed(directory: str, names: list[str]) -> tuple[str, str]:
+    """The directory and the path behind all symbolic links. It may block: on a network drive."""
+    root = os.path.realpath(directory)
+    return root, os.path.realpath(os.path.join(root, *names))
 
 
 def _check(name: str, path: str) -> None:

@@ -139,7 +139,7 @@ class ThreadWriter:
         while True:
             gevent.sleep(_LOOK_EVERY)
             long_ago = time.monotonic() - _HANGS_AFTER
-            hanging = sum(began < long_ago for began in list(self._begun.values()))
+            hanging = sum(began < long_ago for began in self._begun.copy().values())
             wanted = self._threads + min(hanging, self._spare_threads)
             if self._pool.maxsize != wanted:
                 self._pool.maxsize = wanted

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 import unicodedata
 from pathlib import Path
+from typing import Any
 
+import gevent
 import pytest
+from greenlets import DEADLINE, hub_writer, join, wait_until
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -237,3 +241,22 @@ DEVICES = {
     *(f"COM{number}" for number in range(1, 10)),
     *(f"LPT{number}" for number in range(1, 10)),
 }
+
+
+def test_links_are_followed_by_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network drive that is away holds up who asked, and not the loop."""
+    asked, answer = threading.Event(), threading.Event()
+    real = os.path.realpath
+
+    def slow(path: Any) -> Any:
+        asked.set()
+        answer.wait(DEADLINE)
+        return real(path)
+
+    monkeypatch.setattr(os.path, "realpath", slow)
+    with hub_writer():
+        asking: Any = gevent.spawn(path_below, tmp_path, "name")
+        wait_until(asked.is_set)  # the loop runs
+        answer.set()
+        join(asking)
+    assert asking.value == tmp_path / "name"
