@@ -1,6 +1,6 @@
 """TlsRecords: what has come over TLS is taken together.
 
-Bodies over TLS are among those of test_body.py.
+Bodies over TLS are among those of test_sources.py and test_body_over_tls.py.
 """
 
 from __future__ import annotations
