@@ -12,13 +12,13 @@ import gc
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
-from disk import busy_disk, descriptors, no_leaks, open_files
+from disk import busy_disk, descriptors, open_files
 from greenlets import (
     DEADLINE,
     Count,
@@ -40,15 +40,6 @@ from cooperative_upload.turns.last_use import ClosedByLastUse
 from cooperative_upload.turns.writer import current_writer
 
 BATCH = 4096
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    """Where the files are; none of them is left over."""
-    path = tmp_path / "spools"
-    path.mkdir()
-    with no_leaks(path):
-        yield path
 
 
 @pytest.fixture

@@ -4,46 +4,30 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 import wsgi
-from disk import busy_disk, no_leaks, open_files
+from disk import busy_disk, open_files
 from flask import Flask, request
 from greenlets import hub_scheduler, hub_writer, in_greenlet, join, wait_until
 from http_client import FORM_TYPE, Part, form
+from spools import MEMORY
 from wsgi import environ
 
 from cooperative_upload.flask_ext import CooperativeUpload
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool.temporary_file import Spool, spools_closed_at_the_end
 
-MEMORY = 10_000
 DATA = bytes(range(256)) * 400
 NAME = "scan\n.tiff"
 TOLD = (
     "The uploaded file 'scan\\n.tiff' was used after its request had closed it. Spool.keep() "
     "gives one that stays open."
 )
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Path]:
-    """Where the spools' files are; none of them is left over."""
-    path = tmp_path / "spools"
-    path.mkdir()
-    with no_leaks(path):
-        yield path
-
-
-@pytest.fixture
-def settings(directory: Path) -> UploadSettings:
-    return UploadSettings(
-        spool_memory_bytes=MEMORY, spool_batch_bytes=4096, spool_directory=str(directory)
-    )
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
