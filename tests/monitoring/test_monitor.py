@@ -1,4 +1,4 @@
-"""Counters of how bodies ended; that each body is counted once is in test_exchange.py."""
+"""Counters of how bodies ended; that each body is counted once is in those of exchange/."""
 
 from __future__ import annotations
 
