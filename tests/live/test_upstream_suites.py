@@ -135,6 +135,7 @@ def suites(
     return unpacked
 
 
+@pytest.mark.timeout(400)  # seconds: a whole suite, twice
 @pytest.mark.parametrize("ours", IN_THE_WAY, ids=str)
 def test_with_ours_in_the_way(ours: InTheWay, suites: Callable[[str], Suite]) -> None:
     """What passed without it passes with it, but for what is named above."""
