@@ -17,12 +17,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from loadtest.clients.refused import KINDS
 from loadtest.errors import UsageError
-from loadtest.refusals import ALL, LOOKING, Fates, RefusalRow
-from loadtest.refused import KINDS
+from loadtest.measuring.fates import ALL, LOOKING, Fates, RefusalRow
+from loadtest.measuring.stalled import StalledRow
+from loadtest.measuring.statistics import Row
 from loadtest.settings import Settings
-from loadtest.stalled import StalledRow
-from loadtest.statistics import Row
 from loadtest.units import format_number, format_seconds, parse_seconds
 
 MIB = 1024 * 1024

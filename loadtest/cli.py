@@ -13,25 +13,16 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from loadtest import (
-    bodies,
-    environment,
-    interrupts,
-    nginx,
-    refused,
-    report_json,
-    report_refusals,
-    report_stalled,
-    report_text,
-    servers,
-    session,
-    settings,
-)
+from loadtest import interrupts, settings
 from loadtest.assertions import METRICS, check, parse_assertions, refuse_impossible
-from loadtest.deployments import server_names
+from loadtest.clients import bodies, refused
 from loadtest.errors import AssertionsFailed, LoadTestError, UsageError
-from loadtest.findings import Findings
-from loadtest.progress import Display
+from loadtest.measuring import session
+from loadtest.reports import as_json, as_text, environment, report_refusals, report_stalled
+from loadtest.reports.findings import Findings
+from loadtest.reports.progress import Display
+from loadtest.servers import kinds, nginx
+from loadtest.servers.deployments import server_names
 from loadtest.settings import Settings, make_settings
 from loadtest.units import parse_seconds, parse_size
 
@@ -40,7 +31,7 @@ T = TypeVar("T")
 DEFAULT_REPORT = Path("report.html")
 
 FINDINGS = {
-    "uploads": report_text.findings,
+    "uploads": as_text.findings,
     "refusals": report_refusals.findings,
     "stalled": report_stalled.findings,
 }
@@ -80,7 +71,7 @@ def _run(options: dict[str, Any], command: str, console: Console) -> int:
     with Display(console) as display:
         results = session.run(chosen, display.show)
     found = FINDINGS[chosen.scenario](results)
-    print(report_text.render(found))
+    print(as_text.render(found))
     _write(options, found, command)
     if found.faults:
         raise LoadTestError("Measured, but not everything went well; see the notes above.")
@@ -111,9 +102,9 @@ def _tax(chosen: Settings, options: dict[str, Any], console: Console) -> int:
         console.print(line, highlight=False)
 
     found = session.run_tax(chosen, tell)
-    print(report_text.tax_markdown(found))
+    print(as_text.tax_markdown(found))
     if options["json"]:
-        content = report_json.render_tax(chosen, found, environment.describe())
+        content = as_json.render_tax(chosen, found, environment.describe())
         replace(options["json"], content.encode())
     return 0
 
@@ -137,15 +128,15 @@ def _write(options: dict[str, Any], found: Findings, command: str) -> None:
     """The files that were asked for; each appears whole or not at all."""
     facts = environment.describe()
     if options["json"]:
-        replace(options["json"], report_json.render(found, facts).encode())
+        replace(options["json"], as_json.render(found, facts).encode())
     if options["html"]:
-        from loadtest import report_html  # matplotlib takes a second to import
+        from loadtest.reports import as_html  # matplotlib takes a second to import
 
-        page = report_html.render(found, command=command, facts=facts)
+        page = as_html.render(found, command=command, facts=facts)
         replace(options["html"], page.encode())
         print(f"\nReport: {options['html']}")
     if options["png"]:
-        from loadtest import figures
+        from loadtest.reports import figures
 
         replace(options["png"], figures.to_png(figures.timeline(found.measurements, figures.WIDE)))
 
@@ -176,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
         "--servers",
         type=_list(str),
         metavar="LIST",
-        help=f"of {', '.join(servers.NAMES)}, or name=dotted.Worker",
+        help=f"of {', '.join(kinds.NAMES)}, or name=dotted.Worker",
     )
     group.add_argument(
         "--uploads",

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from loadtest import nginx, refused
-from loadtest.bodies import KINDS
+from loadtest.clients import refused
+from loadtest.clients.bodies import KINDS
+from loadtest.clients.pace import HOLD, make_pace
+from loadtest.clients.probes import KEEPALIVE, NEW
 from loadtest.errors import UsageError
-from loadtest.pace import HOLD, make_pace
-from loadtest.probes import KEEPALIVE, NEW
+from loadtest.servers import nginx
 
 CONNECTIONS = {"both": (KEEPALIVE, NEW), "keep-alive": (KEEPALIVE,), "new": (NEW,)}
 LOOPS = ("libev", "libuv")

@@ -20,8 +20,9 @@ import psutil
 import pytest
 from loadtest_runs import BARE, SMALL, assert_nothing_left, load_test, running, wait_until
 
-from loadtest import certificates, cli, deployments, nginx
+from loadtest import cli
 from loadtest.errors import LoadTestError, UsageError
+from loadtest.servers import certificates, deployments, nginx
 
 MOUNT = shutil.which("mount")
 

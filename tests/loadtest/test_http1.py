@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.bodies import make_body, random_block
-from loadtest.http1 import Exchange, ProtocolError, Request
+from loadtest.clients.bodies import make_body, random_block
+from loadtest.clients.http1 import Exchange, ProtocolError, Request
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npong"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npong\r\n0\r\n\r\n"

@@ -7,9 +7,9 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded
 
-from loadtest.bodies import make_body, random_block
-from loadtest.http1 import ProtocolError, Request
-from loadtest.http2 import Exchange, Session
+from loadtest.clients.bodies import make_body, random_block
+from loadtest.clients.http1 import ProtocolError, Request
+from loadtest.clients.http2 import Exchange, Session
 
 BODY = make_body("raw", 300_000, block=random_block(1, 1000))
 

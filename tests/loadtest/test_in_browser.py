@@ -29,11 +29,11 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from loadtest import report_html, report_text
-from loadtest.processes import free_port
-from loadtest.session import Results
+from loadtest.clients.uploads import Upload
+from loadtest.measuring.session import Results
+from loadtest.reports import as_html, as_text
+from loadtest.servers.processes import free_port
 from loadtest.settings import Settings
-from loadtest.uploads import Upload
 
 pytestmark = pytest.mark.skipif(not IS_INSTALLED, reason=NEEDED)
 LARGE = 1_000_000_000  # bytes: what the demo is for
@@ -64,9 +64,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
             uploads=(Upload(0, 0.5, 2.5, 5, 10, 10, "cut (<reset> & gone)"),),
         ),
     ]
-    found = report_text.findings(Results(Settings(), 10**9, tuple(runs)))
+    found = as_text.findings(Results(Settings(), 10**9, tuple(runs)))
     found = replace(found, notes=["new: cut (<reset> & gone)"])
-    page = report_html.render(found, command="python -m loadtest", facts={"kernel": "Linux"})
+    page = as_html.render(found, command="python -m loadtest", facts={"kernel": "Linux"})
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(page)
     return file.as_uri()

@@ -13,14 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from measurements import measurement, probe
 
-from loadtest import assertions, bodies, pace, plan, report_text, statistics, units
+from loadtest import assertions, units
+from loadtest.clients import bodies, pace
+from loadtest.clients.probes import KEEPALIVE, NEW, schedule
+from loadtest.clients.uploads import Upload, judge
 from loadtest.errors import UsageError
-from loadtest.measure import Speed
-from loadtest.probes import KEEPALIVE, NEW, schedule
-from loadtest.session import Results
+from loadtest.measuring import plan, statistics
+from loadtest.measuring.measure import Speed
+from loadtest.measuring.session import Results
+from loadtest.measuring.statistics import Cost
+from loadtest.reports import as_text
 from loadtest.settings import Settings
-from loadtest.statistics import Cost
-from loadtest.uploads import Upload, judge
 
 BLOCK = bodies.random_block(1, 100_000)
 
@@ -312,17 +315,17 @@ def test_the_verdict_compares_the_first_server_with_the_last() -> None:
         ]
     )
     expected = "Worst request 14.6 s on old, 9.0 ms on new; uploads 2.9 times as fast on new."
-    assert report_text.verdict(rows) == expected
-    assert "on new, beside 1 upload." in report_text.verdict(rows[1:])
+    assert as_text.verdict(rows) == expected
+    assert "on new, beside 1 upload." in as_text.verdict(rows[1:])
 
 
 def test_the_verdict_names_whoever_is_faster() -> None:
     """Not always the last; and nobody where nothing arrived."""
     quick, slow = measurement("quick", seconds=1.0), measurement("slow", seconds=5.0)
-    verdict = report_text.verdict(statistics.make_rows([quick, slow]))
+    verdict = as_text.verdict(statistics.make_rows([quick, slow]))
     assert verdict.endswith("; uploads 5.0 times as fast on quick.")
     nothing = replace(slow, uploads=())
-    verdict = report_text.verdict(statistics.make_rows([quick, nothing]))
+    verdict = as_text.verdict(statistics.make_rows([quick, nothing]))
     assert verdict.endswith(" on slow.")
     assert "times as fast" not in verdict
 
@@ -333,7 +336,7 @@ def test_thousands_are_separated() -> None:
     idle = measurement("new", 0, latencies=(0.0004,))
     (_, row) = statistics.make_rows([idle, replace(run, cost=Cost(1234.5, 0, 3 << 30))])
     row = replace(row, over_idle=5131.2, clients=1024, errors=2048)
-    cells = dict(zip(report_text.HEADINGS, report_text.cells(row), strict=True))
+    cells = dict(zip(as_text.HEADINGS, as_text.cells(row), strict=True))
     assert cells["uploads"] == "1,024"
     assert cells["pings"] == "1,200"
     assert cells["errors"] == "2,048"
@@ -347,10 +350,10 @@ def test_thousands_are_separated() -> None:
 
 
 def test_the_table_pastes_as_markdown() -> None:
-    found = report_text.findings(Results(Settings(), 10**9, (measurement(),)))
-    lines = report_text.render_grid(found.tables[0]).splitlines()
+    found = as_text.findings(Results(Settings(), 10**9, (measurement(),)))
+    lines = as_text.render_grid(found.tables[0]).splitlines()
     assert len(lines) == 3
-    assert {line.count("|") for line in lines} == {len(report_text.HEADINGS) + 1}
+    assert {line.count("|") for line in lines} == {len(as_text.HEADINGS) + 1}
     assert re.fullmatch(r"[|-]+", lines[1])
 
 
@@ -366,14 +369,14 @@ def test_the_speed_shown_is_that_of_the_last_second() -> None:
 
 
 def test_a_busy_client_is_named_as_the_bottleneck() -> None:
-    notes = report_text.notes([replace(measurement(), client_load=0.98)])
+    notes = as_text.notes([replace(measurement(), client_load=0.98)])
     assert any("the upload client was the bottleneck" in note for note in notes)
-    assert not report_text.notes([measurement()])
+    assert not as_text.notes([measurement()])
 
 
 def test_late_probes_and_other_programs_are_reported() -> None:
     run = replace(measurement(latencies=(0.004,)), late=0.002, foreign_load=0.7)
-    notes = "\n".join(report_text.notes([run]))
+    notes = "\n".join(as_text.notes([run]))
     assert "2.0 ms late" in notes
     assert "other programs used 0.7 cores" in notes
 
@@ -381,7 +384,7 @@ def test_late_probes_and_other_programs_are_reported() -> None:
 def test_what_several_runs_say_alike_is_said_once_with_the_worst_figure() -> None:
     runs = [replace(measurement(), foreign_load=load) for load in (0.4, 0.9, 0.1)]
     runs.append(replace(measurement("b"), foreign_load=0.3, workers_lost=2))
-    assert report_text.notes(runs) == [
+    assert as_text.notes(runs) == [
         "a with 1 upload: other programs used 0.9 cores meanwhile.",
         "b with 1 upload: other programs used 0.3 cores meanwhile.",
         "b with 1 upload: the server lost 2 workers.",
@@ -393,7 +396,7 @@ def test_faults_say_how_many_and_how_far() -> None:
     run = replace(
         measurement(), uploads=(failed,), probes=(probe(0.6, 1, outcome="answered 500"),)
     )
-    assert report_text.faults(run) == [
+    assert as_text.faults(run) == [
         "1 of 1 uploads: cut (Broken pipe), after 12,345 of 10,000,000 bytes.",
         "1 of 1 small requests: answered 500.",
     ]

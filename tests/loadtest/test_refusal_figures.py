@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from measurements import measurement
 
-from loadtest import assertions, refused, report_html, report_refusals, settings
+from loadtest import assertions, settings
+from loadtest.clients import refused
+from loadtest.clients.refused import CUT, EXPECT, REFUSED, SEND_ALL, UNANSWERED, WATCH, Refusal
 from loadtest.errors import UsageError
-from loadtest.refusals import ALL, LOOKING, RefusalRow, fates_by_kind, make_refusal_rows
-from loadtest.refused import CUT, EXPECT, REFUSED, SEND_ALL, UNANSWERED, WATCH, Refusal
-from loadtest.session import Results
-from loadtest.statistics import Measurement
+from loadtest.measuring.fates import ALL, LOOKING, RefusalRow, fates_by_kind, make_refusal_rows
+from loadtest.measuring.session import Results
+from loadtest.measuring.statistics import Measurement
+from loadtest.reports import as_html, report_refusals
 
 
 def one(kind: str = WATCH, fate: str = REFUSED, waited: float = 0.05, sent: int = 10**6,
@@ -175,7 +177,7 @@ def test_clients_that_look_late_are_reported() -> None:
 
 def test_the_report_has_both_tables_and_no_picture_of_uploads() -> None:
     found = findings_of(run_of("old", one()), run_of("new", *MIXED))
-    page = report_html.render(found, command="python -m loadtest", facts={})
+    page = as_html.render(found, command="python -m loadtest", facts={})
     assert page.count("<table>") == 2
     assert "5 refusals" in page
     assert "number of uploads" not in page

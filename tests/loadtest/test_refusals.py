@@ -16,10 +16,10 @@ import psutil
 import pytest
 from loadtest_runs import BARE, load_test, wait_until
 
-from loadtest import refused
-from loadtest.refusals import ALL
-from loadtest.refused import EXPECT
-from loadtest.resources import Watch
+from loadtest.clients import refused
+from loadtest.clients.refused import EXPECT
+from loadtest.measuring.fates import ALL
+from loadtest.measuring.resources import Watch
 
 # The server's processes
 

@@ -13,10 +13,19 @@ from typing import Any
 
 import pytest
 
-from loadtest import refused
-from loadtest.connection import Address
-from loadtest.crew import Station
-from loadtest.refused import CUT, EXPECT, REFUSED, SEND_ALL, UNANSWERED, WATCH, WRONG, Refusal
+from loadtest.clients import refused
+from loadtest.clients.connection import Address
+from loadtest.clients.crew import Station
+from loadtest.clients.refused import (
+    CUT,
+    EXPECT,
+    REFUSED,
+    SEND_ALL,
+    UNANSWERED,
+    WATCH,
+    WRONG,
+    Refusal,
+)
 
 SIZE = 32_000_000  # bytes of content: far more than the kernel takes for a server that reads none
 REFUSAL = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\nConnection: close\r\n\r\nno..."

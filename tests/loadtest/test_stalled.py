@@ -16,15 +16,17 @@ import pytest
 from loadtest_runs import load_test, wait_until
 from measurements import measurement
 
-from loadtest import assertions, jobs, plan, report_stalled, report_text, settings, stalled
-from loadtest.connection import Address
+from loadtest import assertions, settings
+from loadtest.clients.connection import Address
+from loadtest.clients.uploads import STOPPED, Upload, UploadJob
 from loadtest.errors import LoadTestError, UsageError
-from loadtest.processes import ServerProcess, free_port
-from loadtest.session import Results
+from loadtest.measuring import jobs, plan, stalled
+from loadtest.measuring.session import Results
+from loadtest.measuring.stalled import StalledRow, make_stalled_rows
+from loadtest.measuring.statistics import Cost, Measurement
+from loadtest.reports import as_text, report_stalled
+from loadtest.servers.processes import ServerProcess, free_port
 from loadtest.settings import Settings
-from loadtest.stalled import StalledRow, make_stalled_rows
-from loadtest.statistics import Cost, Measurement
-from loadtest.uploads import STOPPED, Upload, UploadJob
 
 
 def chosen(**said: Any) -> Settings:
@@ -133,7 +135,7 @@ def test_the_verdict_says_what_is_kept() -> None:
         "Beside 500 stalled clients an upload keeps of its speed: 50% on old, 97% on new; worst "
         "small request 1.0 ms on old, 1.0 ms on new."
     )
-    assert len(report_text.render(found).split("\n\n")) == 5
+    assert len(as_text.render(found).split("\n\n")) == 5
     for grid in found.tables:
         assert {len(line) for line in grid.lines} == {len(grid.headings)}
 
@@ -143,7 +145,7 @@ def test_clients_that_went_and_descriptors_that_stayed_are_faults() -> None:
     went = replace(stayed, sent=65_536, outcome="cut (Connection reset by peer)")
     without, beside = pair(1000, 900)
     beside = replace(beside, stalled=(stayed, went, stayed), left_open=2)
-    assert report_text.faults(beside) == [
+    assert as_text.faults(beside) == [
         "1 of 3 stalled clients: cut (Connection reset by peer), after 65,536 of 100,000,000 "
         "bytes.",
         "2 descriptors of stalled clients were still open after these had gone.",
@@ -202,7 +204,7 @@ def test_clients_stall_until_they_are_told_to_go(tmp_path: Path) -> None:
         found = group.added_to(measurement())
     assert [(each.outcome, each.sent) for each in found.stalled] == [(STOPPED, 50_000)] * 3
     assert found.left_open == 0
-    assert report_text.faults(found) == []
+    assert as_text.faults(found) == []
 
 
 def test_of_a_server_that_is_not_ours_nothing_else_is_known(tmp_path: Path) -> None:

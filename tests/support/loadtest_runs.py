@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 from checkout import ROOT
 
-from loadtest.connection import Address
-from loadtest.processes import get_status
+from loadtest.clients.connection import Address
+from loadtest.servers.processes import get_status
 
 SECONDS = 60  # one run takes a few; this is for a machine that is very busy
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loadtest.probes import NEW, Probe
-from loadtest.statistics import Cost, Measurement
-from loadtest.uploads import Upload
+from loadtest.clients.probes import NEW, Probe
+from loadtest.clients.uploads import Upload
+from loadtest.measuring.statistics import Cost, Measurement
 
 
 def probe(due: float, latency: float, *, outcome: str = "ok", connection: str = NEW) -> Probe:

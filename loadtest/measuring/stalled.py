@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from loadtest import crew, uploads
+from loadtest.clients import crew, uploads
+from loadtest.clients.uploads import STOPPED, Upload, UploadJob, UploadProgress, UploadResult
 from loadtest.errors import LoadTestError
 from loadtest.interrupts import held
-from loadtest.processes import ServerProcess
-from loadtest.resources import Watch
-from loadtest.statistics import Measurement, Row, make_rows
-from loadtest.uploads import STOPPED, Upload, UploadJob, UploadProgress, UploadResult
+from loadtest.measuring.resources import Watch
+from loadtest.measuring.statistics import Measurement, Row, make_rows
+from loadtest.servers.processes import ServerProcess
 
 NOUN = "stalled client"
 TICK = 0.1  # seconds between two looks

@@ -18,10 +18,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loadtest.connection import Address, Connection
-from loadtest.crew import Station
-from loadtest.http1 import ProtocolError, Request
-from loadtest.protocols import Exchange, Session, make_session
+from loadtest.clients.connection import Address, Connection
+from loadtest.clients.crew import Station
+from loadtest.clients.http1 import ProtocolError, Request
+from loadtest.clients.protocols import Exchange, Session, make_session
 
 KEEPALIVE, NEW = "keep-alive", "new"
 POOL = 8  # keep-alive connections: a browser opens 6 to a host

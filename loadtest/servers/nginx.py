@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from loadtest.certificates import Certificate
 from loadtest.errors import UsageError
+from loadtest.servers.certificates import Certificate
 
 KINDS = ("nginx", "nginx-unbuffered")
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.refused import CUT, KINDS, REFUSED, SEND_ALL, UNANSWERED, WRONG, Refusal
-from loadtest.statistics import Latency, Measurement, Row, latency_of, make_rows
+from loadtest.clients.refused import CUT, KINDS, REFUSED, SEND_ALL, UNANSWERED, WRONG, Refusal
+from loadtest.measuring.statistics import Latency, Measurement, Row, latency_of, make_rows
 
 ALL = "all"
 # Of those that look for the answer while they send. How long the others wait for their status is

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import h11
 
-from loadtest.bodies import Body
+from loadtest.clients.bodies import Body
 
 ANSWER_LIMIT = 64 * 1024  # bytes of an answer's body that are kept
 NOTHING = memoryview(b"")

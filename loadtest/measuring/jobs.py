@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loadtest import pace, plan, refused
-from loadtest.connection import Address
-from loadtest.probes import ProbeJob
-from loadtest.refused import RefusedJob
+from loadtest.clients import pace, refused
+from loadtest.clients.connection import Address
+from loadtest.clients.probes import ProbeJob
+from loadtest.clients.refused import RefusedJob
+from loadtest.clients.uploads import CLIENT, UploadJob
+from loadtest.measuring import plan
 from loadtest.settings import CONNECTIONS, Settings
-from loadtest.uploads import CLIENT, UploadJob
 
 WARM_UP_REFUSAL = 64 * 1024  # bytes, which any server takes: as much as one read
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.findings import Findings, Grid
-from loadtest.report_text import by_connection, faults, notes, of_runs, optional, worst_of
-from loadtest.session import Results
-from loadtest.stalled import StalledRow, make_stalled_rows
+from loadtest.measuring.session import Results
+from loadtest.measuring.stalled import StalledRow, make_stalled_rows
+from loadtest.reports.as_text import by_connection, faults, notes, of_runs, optional, worst_of
+from loadtest.reports.findings import Findings, Grid
 from loadtest.units import format_ms, format_size
 
 SCENE = (

@@ -13,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from loadtest import figures, report_text
-from loadtest.findings import Findings
+from loadtest.reports import as_text, figures
+from loadtest.reports.findings import Findings
 
 TEMPLATE = "report.html.jinja"
 SHAPES = {"wide": figures.WIDE, "narrow": figures.NARROW}
@@ -30,7 +30,7 @@ def render(found: Findings, *, command: str, facts: dict[str, str]) -> str:
         pictures["against"] = _both(lambda s: figures.against_uploads(found.rows, s), "against")
     return environment.get_template(TEMPLATE).render(
         found=found,
-        markdown=[report_text.render_grid(grid) for grid in found.tables],
+        markdown=[as_text.render_grid(grid) for grid in found.tables],
         runs=found.rows[0].runs,
         facts=facts,
         command=command,

@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from loadtest.session import Moment
+from loadtest.measuring.session import Moment
 from loadtest.units import format_seconds
 
 

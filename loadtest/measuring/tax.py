@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from loadtest import closed_loop, crew
-from loadtest.connection import Address
+from loadtest.clients import closed_loop, crew
+from loadtest.clients.connection import Address
 from loadtest.interrupts import held
 
 TURN_SECONDS = 1.0

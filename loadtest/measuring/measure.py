@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from loadtest import crew, probes, refused, uploads
+from loadtest.clients import crew, probes, refused, uploads
 from loadtest.errors import LoadTestError
 from loadtest.interrupts import held
-from loadtest.processes import ServerProcess
-from loadtest.resources import Watch, machine_cpu_seconds
-from loadtest.statistics import Cost, Measurement, latency_of
+from loadtest.measuring.resources import Watch, machine_cpu_seconds
+from loadtest.measuring.statistics import Cost, Measurement, latency_of
+from loadtest.servers.processes import ServerProcess
 
 R = TypeVar("R")
 

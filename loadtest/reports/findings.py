@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadtest.measuring.statistics import Measurement, Row
 from loadtest.settings import Settings
-from loadtest.statistics import Measurement, Row
 
 
 @dataclass(frozen=True)

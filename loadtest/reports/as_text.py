@@ -9,12 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.findings import Findings, Grid
-from loadtest.session import Results
-from loadtest.statistics import Comparison, Measurement, Row, compare, make_rows
-from loadtest.tax import Tax
+from loadtest.clients.uploads import STOPPED, Upload
+from loadtest.measuring.session import Results
+from loadtest.measuring.statistics import Comparison, Measurement, Row, compare, make_rows
+from loadtest.measuring.tax import Tax
+from loadtest.reports.findings import Findings, Grid
 from loadtest.units import count, format_ms, format_seconds, format_size
-from loadtest.uploads import STOPPED, Upload
 
 HEADINGS = (
     "server",

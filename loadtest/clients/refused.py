@@ -19,11 +19,11 @@ import ssl
 import time
 from dataclasses import dataclass
 
-from loadtest.bodies import make_body, random_block
-from loadtest.connection import Address, Connection
-from loadtest.crew import Station
-from loadtest.http1 import Exchange, ProtocolError, Request
-from loadtest.uploads import REPORT_SECONDS, Upload, UploadProgress, UploadResult
+from loadtest.clients.bodies import make_body, random_block
+from loadtest.clients.connection import Address, Connection
+from loadtest.clients.crew import Station
+from loadtest.clients.http1 import Exchange, ProtocolError, Request
+from loadtest.clients.uploads import REPORT_SECONDS, Upload, UploadProgress, UploadResult
 
 EXPECT, WATCH, SEND_ALL = KINDS = ("expect", "watch", "send-all")
 # What became of a client. A cut is a reset or an end of the connection before any status.

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from loadtest.connection import Address
+from loadtest.clients.connection import Address
 from loadtest.errors import LoadTestError, with_log
 from loadtest.interrupts import held
 

@@ -15,12 +15,12 @@ import ssl
 import time
 from dataclasses import dataclass
 
-from loadtest.bodies import Body, make_body, random_block
-from loadtest.connection import Address, Connection
-from loadtest.crew import Station
-from loadtest.http1 import ProtocolError, Request
-from loadtest.pace import Pace, make_pace, size_at
-from loadtest.protocols import Exchange, Session, make_session
+from loadtest.clients.bodies import Body, make_body, random_block
+from loadtest.clients.connection import Address, Connection
+from loadtest.clients.crew import Station
+from loadtest.clients.http1 import ProtocolError, Request
+from loadtest.clients.pace import Pace, make_pace, size_at
+from loadtest.clients.protocols import Exchange, Session, make_session
 
 REPORT_SECONDS = 0.1
 STOPPED = "ended when told to"  # the outcome of what was open then

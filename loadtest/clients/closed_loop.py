@@ -12,9 +12,9 @@ import socket
 import time
 from dataclasses import dataclass
 
-from loadtest.connection import Address
-from loadtest.crew import Station
-from loadtest.http1 import Exchange, Request
+from loadtest.clients.connection import Address
+from loadtest.clients.crew import Station
+from loadtest.clients.http1 import Exchange, Request
 
 CONNECTIONS = 8
 ANSWER_SECONDS = 10.0

@@ -16,16 +16,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import jobs, plan, stalled, tax
-from loadtest.connection import Address
-from loadtest.deployments import Deployer, Running
+from loadtest.clients.connection import Address
+from loadtest.clients.refused import RefusedJob
+from loadtest.clients.uploads import UploadJob
 from loadtest.errors import LoadTestError
-from loadtest.measure import Scenario, State, measure
-from loadtest.refused import RefusedJob
+from loadtest.measuring import jobs, plan, stalled, tax
+from loadtest.measuring.measure import Scenario, State, measure
+from loadtest.measuring.statistics import Measurement
+from loadtest.servers.deployments import Deployer, Running
 from loadtest.settings import Settings
-from loadtest.statistics import Measurement
 from loadtest.units import count
-from loadtest.uploads import UploadJob
 
 WARM_UP = 20_000_000  # bytes: code paths, allocator and page cache have been used once
 

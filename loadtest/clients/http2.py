@@ -18,7 +18,7 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 
-from loadtest.http1 import ANSWER_LIMIT, NOTHING, Answer, ProtocolError, Request
+from loadtest.clients.http1 import ANSWER_LIMIT, NOTHING, Answer, ProtocolError, Request
 
 
 class Session:

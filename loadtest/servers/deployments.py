@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loadtest.certificates import Certificate, make_certificate
-from loadtest.connection import Address
+from loadtest.clients.connection import Address
 from loadtest.errors import LoadTestError, UsageError
 from loadtest.interrupts import held
-from loadtest.nginx import nginx_command
-from loadtest.processes import ServerProcess, claim_port, get_status
-from loadtest.servers import ROOT, STORING, WSGI, Launch, Server, find_server
+from loadtest.servers.certificates import Certificate, make_certificate
+from loadtest.servers.kinds import ROOT, STORING, WSGI, Launch, Server, find_server
+from loadtest.servers.nginx import nginx_command
+from loadtest.servers.processes import ServerProcess, claim_port, get_status
 from loadtest.settings import Settings
 
 HOST = "127.0.0.1"

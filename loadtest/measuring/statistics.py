@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest.probes import KEEPALIVE, NEW, Probe
+from loadtest.clients.probes import KEEPALIVE, NEW, Probe
+from loadtest.clients.uploads import Upload
 from loadtest.units import count
-from loadtest.uploads import Upload
 
 HIGHEST = 3600 * 10**6  # microseconds
 DIGITS = 3

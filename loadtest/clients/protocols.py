@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from loadtest import http1
-from loadtest.http1 import Answer, Request
+from loadtest.clients import http1
+from loadtest.clients.http1 import Answer, Request
 
 
 class Exchange(Protocol):
@@ -42,6 +42,6 @@ def make_session(protocol: str) -> Session:
     """For a new connection that speaks `protocol`: http1 or http2."""
     if protocol == "http1":
         return http1.Session()
-    from loadtest import http2  # optional: it needs the package h2
+    from loadtest.clients import http2  # optional: it needs the package h2
 
     return http2.Session()

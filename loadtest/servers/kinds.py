@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.certificates import Certificate
 from loadtest.errors import UsageError
+from loadtest.servers.certificates import Certificate
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(__file__).resolve().parent / "peers"
 WSGI = "examples.demo:app"
 STORING = "examples.upload_server:app"

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from loadtest.findings import Findings
-from loadtest.probes import Probe
+from loadtest.clients.probes import Probe
+from loadtest.measuring.statistics import Measurement
+from loadtest.measuring.tax import Tax
+from loadtest.reports.findings import Findings
 from loadtest.settings import Settings
-from loadtest.statistics import Measurement
-from loadtest.tax import Tax
 
 FORMAT = 1
 PROBE_FIELDS = ("due", "sent", "end", "connection", "outcome")

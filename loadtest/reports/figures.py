@@ -22,8 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from loadtest.probes import Probe
-from loadtest.statistics import Measurement, Row
+from loadtest.clients.probes import Probe
+from loadtest.measuring.statistics import Measurement, Row
 from loadtest.units import format_seconds
 
 LIGHT = {

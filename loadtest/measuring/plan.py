@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.bodies import request_size
+from loadtest.clients.bodies import request_size
 from loadtest.errors import UsageError
 from loadtest.settings import Settings
 

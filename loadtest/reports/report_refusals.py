@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.findings import Findings, Grid
-from loadtest.refusals import ALL, LOOKING, Fates, RefusalRow, fates_by_kind, make_refusal_rows
-from loadtest.refused import Refusal
-from loadtest.report_text import LATE, MIB, by_connection, notes, of_runs, optional, worst_of
-from loadtest.session import Results
-from loadtest.statistics import Measurement
+from loadtest.clients.refused import Refusal
+from loadtest.measuring.fates import (
+    ALL,
+    LOOKING,
+    Fates,
+    RefusalRow,
+    fates_by_kind,
+    make_refusal_rows,
+)
+from loadtest.measuring.session import Results
+from loadtest.measuring.statistics import Measurement
+from loadtest.reports.as_text import LATE, MIB, by_connection, notes, of_runs, optional, worst_of
+from loadtest.reports.findings import Findings, Grid
 from loadtest.units import format_ms, format_seconds
 
 SCENE = (
