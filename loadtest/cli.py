@@ -21,7 +21,7 @@ from loadtest.measuring import session
 from loadtest.reports import as_json, as_text, environment, report_refusals, report_stalled
 from loadtest.reports.findings import Findings
 from loadtest.reports.progress import Display
-from loadtest.servers import kinds, nginx
+from loadtest.servers import kinds
 from loadtest.servers.deployments import server_names
 from loadtest.settings import Settings, make_settings
 from loadtest.units import parse_seconds, parse_size
@@ -314,7 +314,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--http2", action="store_true", help="HTTP/2, over TLS")
     group.add_argument(
         "--behind",
-        choices=nginx.KINDS,
+        choices=settings.PROXIES,
         help="a real nginx in front: receives bodies whole, or passes them on",
     )
     group = made.add_argument_group("a running server of your own, instead of those")

@@ -11,10 +11,10 @@ from loadtest.clients.bodies import KINDS
 from loadtest.clients.pace import HOLD, make_pace
 from loadtest.clients.probes import KEEPALIVE, NEW
 from loadtest.errors import UsageError
-from loadtest.servers import nginx
 
 CONNECTIONS = {"both": (KEEPALIVE, NEW), "keep-alive": (KEEPALIVE,), "new": (NEW,)}
 LOOPS = ("libev", "libuv")
+PROXIES = ("nginx", "nginx-unbuffered")
 MAX_RATE = 1000.0  # small requests a second: one Python process answers for their precision
 MAX_CLIENTS = 900  # at once: below gunicorn's 1,000 connections and the usual 1,024 descriptors
 
@@ -152,7 +152,7 @@ class Settings:
             (0 < self.deadline < math.inf, "The deadline is more than 0 seconds."),
             (0 <= self.port <= 65535, "A port is from 1 to 65535, or 0 for a free one."),
             (self.workers >= 1, "A server has one worker at least."),
-            (self.behind in (None, *nginx.KINDS), f"Behind is {' or '.join(nginx.KINDS)}."),
+            (self.behind in (None, *PROXIES), f"Behind is {' or '.join(PROXIES)}."),
             (not self.http2 or self.tls or self.urls, "HTTP/2 is measured over TLS: add --tls."),
             (not (self.http2 and self.tax), "The cost of a request is measured over HTTP/1.1."),
             (not (self.tls and self.tax), "The cost of a request is measured without TLS."),

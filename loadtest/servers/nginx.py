@@ -13,8 +13,6 @@ from pathlib import Path
 from loadtest.errors import UsageError
 from loadtest.servers.certificates import Certificate
 
-KINDS = ("nginx", "nginx-unbuffered")
-
 CONFIGURATION = """\
 daemon off;
 {user}
