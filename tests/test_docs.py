@@ -26,7 +26,7 @@ from cooperative_upload.monitoring.monitor import KEPT_SECONDS
 from cooperative_upload.monitoring.overview import STATES, Overview, UploadOverview, WorkerOverview
 from cooperative_upload.monitoring.upload_id import RULE
 from cooperative_upload.settings import ENVIRONMENT_PREFIX, UploadSettings
-from loadtest import cli
+from loadtest import parser
 
 README = (ROOT / "README.md").read_text()
 LOOPBACK = {"REMOTE_ADDR": "127.0.0.1"}
@@ -294,5 +294,5 @@ def test_the_load_test_takes_as_long_everywhere() -> None:
     """54 s on a machine of two cores, 69 to 88 s where others used more than one of them, 106 s
     with installing."""
     pages = [ROOT / name for name in ("README.md", "Makefile", "loadtest/README.md")]
-    for said in (*(page.read_text() for page in pages), cli.parser().description or ""):
+    for said in (*(page.read_text() for page in pages), parser.make_parser().description or ""):
         assert "in a minute or two" in words(said).lower()

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from loadtest_runs import BARE, SMALL, assert_nothing_left, load_test, running, wait_until
 
-from loadtest import cli
+from loadtest import cli, parser
 from loadtest.errors import LoadTestError, UsageError
 from loadtest.servers import certificates, deployments, nginx
 
@@ -287,7 +287,7 @@ def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 def test_each_option_has_a_text() -> None:
-    actions = cli.parser()._actions
+    actions = parser.make_parser()._actions
     assert len(actions) > 30
     assert not [action.option_strings for action in actions if not action.help]
 

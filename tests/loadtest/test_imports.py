@@ -14,7 +14,7 @@ LOADTEST = ROOT / "loadtest"
 # From the ground up: a module imports from those before it alone. "" is the load test itself: its
 # ground comes first, its entrance last; the settings are made of what clients can be told.
 HOUSE = [
-    ("", ["errors", "units", "interrupts"]),
+    ("", ["errors", "units", "interrupts", "options"]),
     (
         "clients",
         [
@@ -61,7 +61,7 @@ HOUSE = [
             "progress",
         ],
     ),
-    ("", ["assertions", "cli", "__main__"]),
+    ("", ["assertions", "parser", "cli", "__main__"]),
 ]
 FOLDERS = [folder for folder, _ in HOUSE if folder]
 MODULES = [f"{folder}.{name}".lstrip(".") for folder, names in HOUSE for name in names]
