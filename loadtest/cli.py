@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,12 @@ from rich.console import Console
 from loadtest import interrupts
 from loadtest.assertions import check, parse_assertions, refuse_impossible
 from loadtest.errors import AssertionsFailed, LoadTestError, UsageError
-from loadtest.measuring import session
 from loadtest.parser import DEFAULT_REPORT, make_parser
-from loadtest.reports import as_json, as_text, environment, report_refusals, report_stalled
+from loadtest.reports import as_json, as_text, environment
 from loadtest.reports.findings import Findings
-from loadtest.reports.progress import Display
+from loadtest.scenarios.contract import Scenario
+from loadtest.scenarios.known import find_scenario, make_settings, setting_names
 from loadtest.servers.deployments import server_names
-from loadtest.settings import Settings, make_settings
-
-FINDINGS = {
-    "uploads": as_text.findings,
-    "refusals": report_refusals.findings,
-    "stalled": report_stalled.findings,
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,18 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: dict[str, Any], command: str, console: Console) -> int:
-    chosen = _settings(options)
+    said = _said(options)
+    scenario = find_scenario(said)
+    chosen = make_settings(said)
     chosen.validate()
     demands = parse_assertions(options["assertions"] or "")
-    refuse_impossible(demands, chosen, server_names(chosen))
-    if chosen.tax:
-        return _tax(chosen, options, console)
-    _check_writable([options[kind] for kind in ("json", "html", "png")])
-    with Display(console) as display:
-        results = session.run(chosen, display.show)
-    found = FINDINGS[chosen.scenario](results)
+    refuse_impossible(demands, scenario, chosen, server_names(chosen))
+    outputs = _outputs(options, scenario)
+    _check_writable([*outputs.values()])
+    found = scenario.run(chosen, console)
     print(as_text.render(found))
-    _write(options, found, command)
+    _write(outputs, found, command)
     if found.faults:
         raise LoadTestError("Measured, but not everything went well; see the notes above.")
     failures = check(demands, found.rows)
@@ -74,32 +65,25 @@ def _run(options: dict[str, Any], command: str, console: Console) -> int:
     return 0
 
 
-def _settings(options: dict[str, Any]) -> Settings:
-    """What was said on the command line; all else is a default."""
-    names = [field.name for field in fields(Settings)]
-    said = {name: options[name] for name in names if options.get(name) is not None}
+def _said(options: dict[str, Any]) -> dict[str, Any]:
+    """What was said on the command line, by the names of settings."""
+    said = {name: value for name, value in options.items() if value is not None}
     # argparse collects repeated options in lists.
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in said.items()
+        if name in setting_names()
     }
-    return make_settings(values)
 
 
-def _tax(chosen: Settings, options: dict[str, Any], console: Console) -> int:
-    if options["png"] or options["html"] not in (DEFAULT_REPORT, None):
-        raise UsageError("The cost of a request has a table and --json, and no report or picture.")
-    _check_writable([options["json"]])
-
-    def tell(pair: int, server: str, per_second: float) -> None:
-        line = f"pair {pair + 1}/{chosen.tax} {server}: {per_second:,.0f} requests/s"
-        console.print(line, highlight=False)
-
-    found = session.run_tax(chosen, tell)
-    print(as_text.tax_markdown(found))
-    if options["json"]:
-        content = as_json.render_tax(chosen, found, environment.describe())
-        replace(options["json"], content.encode())
-    return 0
+def _outputs(options: dict[str, Any], scenario: Scenario) -> dict[str, Path | None]:
+    """The files that were asked for, by kind."""
+    files: dict[str, Path | None] = {kind: options[kind] for kind in ("json", "html", "png")}
+    if not scenario.without_report:
+        return files
+    if files["png"] or files["html"] not in (DEFAULT_REPORT, None):
+        raise UsageError(scenario.without_report)
+    return {"json": files["json"]}
 
 
 def _check_writable(files: Sequence[Path | None]) -> None:
@@ -117,21 +101,21 @@ def _check_writable(files: Sequence[Path | None]) -> None:
             raise UsageError(f"{file} cannot be written: {error.strerror}.") from None
 
 
-def _write(options: dict[str, Any], found: Findings, command: str) -> None:
+def _write(outputs: dict[str, Path | None], found: Findings, command: str) -> None:
     """The files that were asked for; each appears whole or not at all."""
     facts = environment.describe()
-    if options["json"]:
-        replace(options["json"], as_json.render(found, facts).encode())
-    if options["html"]:
+    if file := outputs.get("json"):
+        replace(file, as_json.render(found, facts).encode())
+    if file := outputs.get("html"):
         from loadtest.reports import as_html  # matplotlib takes a second to import
 
         page = as_html.render(found, command=command, facts=facts)
-        replace(options["html"], page.encode())
-        print(f"\nReport: {options['html']}")
-    if options["png"]:
+        replace(file, page.encode())
+        print(f"\nReport: {file}")
+    if file := outputs.get("png"):
         from loadtest.reports import figures
 
-        replace(options["png"], figures.to_png(figures.timeline(found.measurements, figures.WIDE)))
+        replace(file, figures.to_png(figures.timeline(found.measurements, figures.WIDE)))
 
 
 def replace(file: Path, content: bytes) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from loadtest import settings
 from loadtest.assertions import METRICS
-from loadtest.clients import bodies, refused
+from loadtest.clients import bodies
 from loadtest.options import (
     Option,
     choice,
     file,
-    how_many,
     number,
     repeated,
     several,
     switch,
     value,
 )
+from loadtest.scenarios.known import SCENARIOS, SWITCHES
 from loadtest.servers import kinds
 from loadtest.units import parse_seconds, parse_size
 
@@ -36,7 +37,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), content.strip()
 
 
-GROUPS: dict[str, list[Option]] = {
+GROUPS: dict[str, Sequence[Option]] = {
     "what is measured": [
         several("--servers", str, f"of {', '.join(kinds.NAMES)}, or name=dotted.Worker"),
         several("--uploads", int, "numbers of uploads at once (default: 1,8)"),
@@ -85,26 +86,9 @@ GROUPS: dict[str, list[Option]] = {
         number(
             "--repeat",
             int,
-            "measure each so many times; figures are medians (default: 1; of --stalled 7 pairs)",
+            "measure each so many times; figures are medians (default: 1)",
         ),
-        how_many(
-            "--tax",
-            "pairs",
-            10,
-            "instead: requests per second without a body, in that many pairs (10)",
-        ),
-        how_many(
-            "--refusals",
-            "clients",
-            100,
-            "instead: that many clients (100) with large bodies that are refused unread",
-        ),
-        how_many(
-            "--stalled",
-            "clients",
-            500,
-            "instead: one fast upload without and with that many (500) stalled clients",
-        ),
+        *SWITCHES,
         switch(
             "--no-warm-up",
             "measure each server from its first request on",
@@ -123,29 +107,10 @@ GROUPS: dict[str, list[Option]] = {
             "--deadline",
             "TIME",
             parse_seconds,
-            "of one measurement (default: 300s; of refusals 45s)",
+            "of one measurement (default: 300s)",
         ),
     ],
-    "refused and stalled clients": [
-        several(
-            "--kinds",
-            str,
-            f"of the refused clients in turn (default: {','.join(refused.KINDS)})",
-        ),
-        value(
-            "--send-all-size",
-            "SIZE",
-            parse_size,
-            "content of one request of send-all (default: 8MiB; of the others: --size, 2GiB)",
-        ),
-        Option("--status", "of the refusal (default: 401)", {"type": int}),
-        value(
-            "--held",
-            "SIZE",
-            parse_size,
-            "sent by each stalled client, of --size, 100MB (default: 200kB)",
-        ),
-    ],
+    **{known.title: known.options for known in SCENARIOS if known.options},
     "the servers that are started": [
         number("--workers", int, "processes of each server (default: 1)"),
         choice("--loop", settings.LOOPS, "gevent's event loop (default: gevent's own choice)"),
@@ -170,8 +135,7 @@ GROUPS: dict[str, list[Option]] = {
             "--upload-path",
             "PATH",
             str,
-            "that bodies are sent to (default: /upload, or /raw for --body raw and chunked; for "
-            "--refusals /refuse)",
+            "that bodies are sent to (default: /upload, or /raw for --body raw and chunked)",
         ),
         value("--field", "NAME", str, "of the form's files (default: file)"),
         value("--ping-path", "PATH", str, "of the small requests (default: /ping)"),
@@ -201,8 +165,12 @@ GROUPS: dict[str, list[Option]] = {
 
 def make_parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m loadtest", description=DESCRIPTION)
+    notes: dict[str, list[str]] = {}
+    for scenario in SCENARIOS:
+        for name, note in scenario.notes.items():
+            notes.setdefault(name, []).append(note)
     for title, options in GROUPS.items():
         group = made.add_argument_group(title)
         for option in options:
-            option.add_to(group)
+            option.add_to(group, "; ".join(notes.get(option.name, ())))
     return made

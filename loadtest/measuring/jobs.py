@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from loadtest.clients import pace, refused
 from loadtest.clients.connection import Address
 from loadtest.clients.probes import ProbeJob
-from loadtest.clients.refused import RefusedJob
 from loadtest.clients.uploads import CLIENT, UploadJob
 from loadtest.measuring import plan
 from loadtest.settings import CONNECTIONS, Settings
-
-WARM_UP_REFUSAL = 64 * 1024  # bytes, which any server takes: as much as one read
 
 
 def probe_job(settings: Settings, address: Address) -> ProbeJob:
@@ -49,46 +43,3 @@ def upload_job(settings: Settings, address: Address, clients: int, total: int) -
         verify_sha256=settings.verify_sha256,
         seconds=settings.deadline,
     )
-
-
-def fast_job(settings: Settings, address: Address) -> UploadJob:
-    """The one upload beside stalled clients. `size` is theirs."""
-    assert settings.total is not None
-    return upload_job(replace(settings, size=None), address, 1, settings.total)
-
-
-def stalled_job(settings: Settings, address: Address) -> UploadJob:
-    """The stalled clients. They stay for as long as they are not told to go."""
-    assert settings.size is not None
-    return replace(
-        upload_job(settings, address, 1, settings.size),
-        clients=settings.stalled,
-        speeds=(pace.hold(settings.held),),
-        verify_sha256=False,
-        seconds=settings.deadline * 2,
-    )
-
-
-def refused_job(settings: Settings, address: Address) -> RefusedJob:
-    """The refused clients."""
-    assert settings.size is not None
-    return RefusedJob(
-        address=address,
-        target=settings.upload_path or "/refuse",
-        headers=settings.headers,
-        field=settings.field,
-        body=settings.body,
-        clients=settings.refusals,
-        kinds=settings.kinds,
-        size=settings.size,
-        send_all_size=settings.send_all_size,
-        status=settings.status,
-        seed=settings.seed,
-        seconds=settings.deadline,
-    )
-
-
-def refused_warm_up(settings: Settings, address: Address) -> RefusedJob:
-    """One refusal that no server has trouble with."""
-    job = refused_job(settings, address)
-    return replace(job, clients=1, kinds=(refused.SEND_ALL,), send_all_size=WARM_UP_REFUSAL)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from loadtest.clients import crew, probes, refused, uploads
+from loadtest.clients import crew, probes, uploads
 from loadtest.errors import LoadTestError
 from loadtest.interrupts import held
 from loadtest.measuring.resources import Watch, machine_cpu_seconds
@@ -34,15 +34,31 @@ AGREE = 0.2  # seconds that the processes get to hear when to begin
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """What is done to one server. `upload` is None for the idle server.
+class Load:
+    """A process that sends bodies: what it does, as half a sentence, its task and its job.
+
+    A job has `seconds`, which bound how long its task takes.
+    """
+
+    doing: str
+    task: Callable[[Any, crew.Station], uploads.UploadResult]
+    job: Any
+
+    @property
+    def seconds(self) -> float:
+        return float(self.job.seconds)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is done to one server. `load` is None for the idle server.
 
     `clients` and `noun` say what the results are filed under: `8` and `upload`.
     """
 
     server: str
     probe: probes.ProbeJob
-    upload: uploads.UploadJob | refused.RefusedJob | None
+    load: Load | None
     idle_seconds: float
     clients: int
     noun: str
@@ -50,7 +66,7 @@ class Scenario:
     @property
     def seconds(self) -> float:
         """How long it may take at most, by the bounds of its two processes."""
-        return (self.upload.seconds if self.upload else self.idle_seconds) + self.probe.drain
+        return (self.load.seconds if self.load else self.idle_seconds) + self.probe.drain
 
 
 @dataclass(frozen=True)
@@ -66,39 +82,31 @@ class State:
 
 
 def measure(
-    scenario: Scenario, processes: Sequence[ServerProcess], report: Callable[[State], None]
+    trial: Trial, processes: Sequence[ServerProcess], report: Callable[[State], None]
 ) -> Measurement:
-    """Run `scenario` against a server that is ready; `processes` is empty if it is not ours."""
+    """Run `trial` against a server that is ready; `processes` is empty if it is not ours."""
     with contextlib.ExitStack() as stack:
         uploader = None
         with held():
-            prober = stack.enter_context(crew.Member("probes", probes.run, scenario.probe))
-            if scenario.upload:
-                uploader = stack.enter_context(_uploader(scenario.upload))
+            prober = stack.enter_context(crew.Member("probes", probes.run, trial.probe))
+            if load := trial.load:
+                uploader = stack.enter_context(crew.Member(load.doing, load.task, load.job))
         if uploader:
             uploader.wait_ready()
         prober.wait_ready()
-        return _Run(scenario, processes, prober, uploader, report).run()
-
-
-def _uploader(
-    job: uploads.UploadJob | refused.RefusedJob,
-) -> crew.Member[uploads.UploadResult]:
-    if isinstance(job, refused.RefusedJob):
-        return crew.Member("is refused", refused.run, job)
-    return crew.Member("uploads", uploads.run, job)
+        return _Run(trial, processes, prober, uploader, report).run()
 
 
 class _Run:
     def __init__(
         self,
-        scenario: Scenario,
+        trial: Trial,
         processes: Sequence[ServerProcess],
         prober: crew.Member[probes.ProbeResult],
         uploader: crew.Member[uploads.UploadResult] | None,
         report: Callable[[State], None],
     ) -> None:
-        self._scenario = scenario
+        self._trial = trial
         self._processes = processes
         self._watch = Watch([process.pid for process in processes]) if processes else None
         self._prober, self._uploader = prober, uploader
@@ -121,7 +129,7 @@ class _Run:
             self._uploader.go(begin)
             uploaded = self._wait_for(self._uploader)
         else:
-            self._wait_until(begin + self._scenario.idle_seconds)
+            self._wait_until(begin + self._trial.idle_seconds)
         end = time.perf_counter()
         cpu, machine = self._cpu_seconds() - cpu, machine_cpu_seconds() - machine
         self._prober.stop(end)
@@ -133,8 +141,8 @@ class _Run:
         elapsed = max(end - self._start, 1e-9)
         foreign = machine - cpu - uploaded.cpu_seconds - probed.cpu_seconds
         return Measurement(
-            server=self._scenario.server,
-            clients=self._scenario.clients,
+            server=self._trial.server,
+            clients=self._trial.clients,
             probes=tuple(_probe_since(self._start, probe) for probe in probed.probes),
             uploads=tuple(_upload_since(self._start, upload) for upload in uploaded.uploads),
             window=(window[0] - self._start, window[1] - self._start),
@@ -142,7 +150,7 @@ class _Run:
             client_load=uploaded.cpu_seconds / max(window[1] - window[0], 1e-9),
             foreign_load=max(0.0, foreign / elapsed),
             late=latency_of(probed.lateness).p99,
-            noun=self._scenario.noun,
+            noun=self._trial.noun,
             client_late=uploaded.late,
             workers_lost=self._watch.ended if self._watch else 0,
         )
@@ -155,7 +163,7 @@ class _Run:
 
     def _wait_for(self, member: crew.Member[R]) -> R:
         """Listen to all processes until this one has its result."""
-        patience = self._start + LEAD + self._scenario.seconds + PATIENCE
+        patience = self._start + LEAD + self._trial.seconds + PATIENCE
         while time.perf_counter() < patience:
             for message in self._messages(member):
                 if isinstance(message, crew.Result):

@@ -19,6 +19,7 @@ LARGEST = 4_000_000_000  # bytes: more shows nothing new
 DISK_SHARE = 1 / 3  # of the free space: what was deleted may not be free again at once
 OVERHEAD = 2.5  # seconds to start and end one server and two processes
 SPARE_DESCRIPTORS = 100  # modules, logs, the selector, small requests
+WARM_UP = 20_000_000  # bytes: code paths, allocator and page cache have been used once
 CALIBRATION = 100_000_000  # bytes; enough to reach the full speed
 
 
@@ -47,16 +48,6 @@ def make_steps(settings: Settings, servers: Sequence[str]) -> list[Step]:
         for clients in numbers
         for server in servers
     ]
-
-
-def make_pairs(settings: Settings, server: str) -> list[Step]:
-    """Without and with stalled clients, `repeat` times.
-
-    Every other pair the other way round: what grows in the course of a run must not count against
-    one of the two.
-    """
-    pair = [Step(server, 0), Step(server, settings.stalled)]
-    return [step for i in range(settings.repeat) for step in (pair if i % 2 == 0 else pair[::-1])]
 
 
 def make_size(settings: Settings, clients: int, total: int) -> Size:

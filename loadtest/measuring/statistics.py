@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
@@ -67,8 +68,7 @@ class Measurement:
     cores the rest of the machine did, `late` how late the probe process itself was at p99.
     `clients` are counted in `noun`s; `workers_lost` is how many processes of the server came to
     their end meanwhile. `client_late` is how late the upload process may have seen an answer,
-    where that was measured. `stalled` are the clients that stalled beside the uploads, and
-    `left_open` how many descriptors of theirs the server kept when they had gone.
+    where that was measured. A scenario that knows more adds it in a subclass.
     """
 
     server: str
@@ -83,8 +83,6 @@ class Measurement:
     noun: str = "upload"
     workers_lost: int = 0
     client_late: float = 0.0
-    stalled: tuple[Upload, ...] = ()
-    left_open: int = 0
 
     @property
     def load(self) -> str:
@@ -103,6 +101,14 @@ class Measurement:
     def content_bytes(self) -> int:
         """Bytes of content of the uploads that went well."""
         return sum(upload.content for upload in self.uploads if upload.outcome == "ok")
+
+    def other_faults(self) -> list[str]:
+        """Sentences about what else went wrong, which only a scenario knows of."""
+        return []
+
+    def other_figures(self) -> dict[str, Any]:
+        """What else a scenario knows, for the JSON file."""
+        return {}
 
 
 @dataclass(frozen=True)

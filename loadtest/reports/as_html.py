@@ -26,7 +26,7 @@ def render(found: Findings, *, command: str, facts: dict[str, str]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
     pictures = {"timeline": _both(lambda s: figures.timeline(found.measurements, s), "timeline")}
-    if found.settings.scenario == "uploads":
+    if found.by_number:
         pictures["against"] = _both(lambda s: figures.against_uploads(found.rows, s), "against")
     return environment.get_template(TEMPLATE).render(
         found=found,

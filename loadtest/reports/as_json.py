@@ -7,13 +7,11 @@ to keep the file small; `probe_fields` names their places.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from loadtest.clients.probes import Probe
 from loadtest.measuring.statistics import Measurement
-from loadtest.measuring.tax import Tax
 from loadtest.reports.findings import Findings
 from loadtest.settings import Settings
 
@@ -22,28 +20,26 @@ PROBE_FIELDS = ("due", "sent", "end", "connection", "outcome")
 
 
 def render(found: Findings, facts: dict[str, str]) -> str:
+    """`facts` are about the environment."""
     content = {
         "format": FORMAT,
-        "verdict": found.verdict,
-        "notes": list(found.notes),
         "settings": _settings(found.settings),
         "environment": facts,
+        **found.figures,
+    }
+    if found.measurements:
+        content |= _measured(found)
+    return json.dumps(content) + "\n"
+
+
+def _measured(found: Findings) -> dict[str, Any]:
+    return {
+        "verdict": found.verdict,
+        "notes": list(found.notes),
         "rows": [asdict(row) for row in found.rows],
         "probe_fields": PROBE_FIELDS,
         "measurements": [_measurement(run) for run in found.measurements],
     }
-    return json.dumps(content) + "\n"
-
-
-def render_tax(settings: Settings, found: Sequence[Tax], facts: dict[str, str]) -> str:
-    """Of the cost of a request: the figures of each server, as in the table."""
-    content = {
-        "format": FORMAT,
-        "settings": _settings(settings),
-        "environment": facts,
-        "tax": [asdict(one) for one in found],
-    }
-    return json.dumps(content) + "\n"
 
 
 def _settings(settings: Settings) -> dict[str, Any]:
@@ -63,8 +59,7 @@ def _measurement(run: Measurement) -> dict[str, Any]:
         "client_late": run.client_late,
         "workers_lost": run.workers_lost,
         "uploads": [asdict(upload) for upload in run.uploads],
-        "stalled": [asdict(upload) for upload in run.stalled],
-        "left_open": run.left_open,
+        **run.other_figures(),
         "probes": [_probe(probe) for probe in run.probes],
     }
 

@@ -9,10 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.clients.uploads import STOPPED, Upload
+from loadtest.clients.uploads import Upload
 from loadtest.measuring.session import Results
 from loadtest.measuring.statistics import Comparison, Measurement, Row, compare, make_rows
-from loadtest.measuring.tax import Tax
 from loadtest.reports.findings import Findings, Grid
 from loadtest.units import count, format_ms, format_seconds, format_size
 
@@ -48,10 +47,10 @@ FOREIGN = 0.25  # cores used by others: enough to be seen in a p99
 def render(found: Findings) -> str:
     """All that is printed: what was done, tables, notes, verdict."""
     sections = [
-        *(part for grid in found.tables for part in (grid.caption, render_grid(grid))),
+        *(part for grid in found.tables for part in (grid.caption, render_grid(grid)) if part),
         *(["\n".join([CONNECTIONS_HEAD, *found.apart])] if found.apart else []),
         *(["\n".join(f"Note: {note}" for note in found.notes)] if found.notes else []),
-        found.verdict,
+        *([found.verdict] if found.verdict else []),
     ]
     return "\n\n".join(sections)
 
@@ -82,6 +81,7 @@ def findings(results: Results) -> Findings:
         notes=notes(results.measurements),
         faults=[fault for run in results.measurements for fault in faults(run)],
         verdict=verdict(rows),
+        by_number=True,
     )
 
 
@@ -118,21 +118,6 @@ def cells(row: Row) -> list[str]:
         optional(row.peak_memory and row.peak_memory / MIB, ",.0f"),
         optional(row.memory_per_upload and row.memory_per_upload / MIB, ",.1f"),
     ]
-
-
-def tax_markdown(found: Sequence[Tax]) -> str:
-    """Requests per second, and the ratios to the first server."""
-    headings = ("server", "requests/s", "ratio", "lowest", "highest", "client's share of a core")
-    lines = [
-        [
-            one.server,
-            f"{one.per_second:,.0f}",
-            *(f"{ratio:.3f}" for ratio in (one.ratio, one.lowest, one.highest)),
-            f"{one.client_load:.0%}",
-        ]
-        for one in found
-    ]
-    return render_grid(Grid("", headings, lines))
 
 
 def optional(value: float | None, form: str) -> str:
@@ -223,12 +208,7 @@ def _is_late(run: Measurement) -> bool:
 
 def faults(run: Measurement) -> list[str]:
     """What went wrong in one measurement, one sentence for each kind."""
-    sentences = _failures(run.uploads, "ok", "uploads")
-    sentences += _failures(run.stalled, STOPPED, "stalled clients")
-    if run.left_open:
-        sentences.append(
-            f"{run.left_open} descriptors of stalled clients were still open after these had gone."
-        )
+    sentences = [*failures(run.uploads, "ok", "uploads"), *run.other_faults()]
     bad = [probe for probe in run.probes if probe.outcome != "ok"]
     for outcome in dict.fromkeys(probe.outcome for probe in bad):
         number = sum(probe.outcome == outcome for probe in bad)
@@ -236,7 +216,8 @@ def faults(run: Measurement) -> list[str]:
     return sentences
 
 
-def _failures(uploads: Sequence[Upload], good: str, noun: str) -> list[str]:
+def failures(uploads: Sequence[Upload], good: str, noun: str) -> list[str]:
+    """One sentence for each outcome that is not `good`."""
     sentences = []
     failed = [upload for upload in uploads if upload.outcome != good]
     for outcome in dict.fromkeys(upload.outcome for upload in failed):

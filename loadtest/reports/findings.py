@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from loadtest.measuring.statistics import Measurement, Row
 from loadtest.settings import Settings
@@ -23,6 +24,8 @@ class Findings:
     """`apart` are lines that tell the kinds of connections apart; `faults` are among the `notes`.
 
     `rows` are what assertions are about. `scene` says what was done, for whom has not started it.
+    `by_number` says that numbers of uploads were compared, which is worth a picture. Where nothing
+    was measured beside small requests, there are tables and `figures`, by their names for JSON.
     """
 
     settings: Settings
@@ -34,3 +37,5 @@ class Findings:
     notes: Sequence[str]
     faults: Sequence[str]
     verdict: str
+    by_number: bool = False
+    figures: Mapping[str, Any] = field(default_factory=dict)

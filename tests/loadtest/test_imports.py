@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkout import ROOT
+
+from loadtest.scenarios.known import SCENARIOS
 
 LOADTEST = ROOT / "loadtest"
 
@@ -39,21 +42,20 @@ HOUSE = [
             "resources",
             "statistics",
             "fates",
+            "kept",
             "measure",
             "plan",
             "jobs",
-            "stalled",
-            "tax",
             "session",
+            "holding",
         ],
     ),
     (
         "reports",
         [
             "findings",
+            "metrics",
             "as_text",
-            "report_refusals",
-            "report_stalled",
             "as_json",
             "figures",
             "as_html",
@@ -61,6 +63,7 @@ HOUSE = [
             "progress",
         ],
     ),
+    ("scenarios", ["contract", "uploads", "tax", "refusals", "stalled", "known"]),
     ("", ["assertions", "parser", "cli", "__main__"]),
 ]
 FOLDERS = [folder for folder, _ in HOUSE if folder]
@@ -71,9 +74,14 @@ def path_of(module: str) -> Path:
     return LOADTEST / f"{module.replace('.', '/')}.py"
 
 
+@functools.cache
+def nodes_of(module: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path_of(module).read_text())))
+
+
 def imports(module: str) -> Iterator[str]:
     """The modules of the load test that a module imports, wherever in it."""
-    for node in ast.walk(ast.parse(path_of(module).read_text())):
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -111,3 +119,39 @@ def test_a_folder_says_what_it_is_for(folder: str) -> None:
     tree = ast.parse((LOADTEST / folder / "__init__.py").read_text())
     assert ast.get_docstring(tree)
     assert len(tree.body) == 1
+
+
+@pytest.mark.parametrize("name", [known.name for known in SCENARIOS if known.switch])
+def test_a_scenario_is_known_by_name_in_its_file_alone(name: str) -> None:
+    """And in the one that lists them: a new scenario is its file, and a place in that list."""
+    own = f"scenarios.{name}"
+    knowing = {module for module in MODULES if own in imports(module) or speaks_of(name, module)}
+    assert knowing == {own, "scenarios.known"}
+
+
+def speaks_of(name: str, module: str) -> bool:
+    """Whether it has the name as a string, the option in a sentence, or a setting of that name."""
+    nodes = nodes_of(module)
+    docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    strings = [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and node not in docstrings
+    ]
+    settings = [
+        ast.unparse(node)
+        for node in nodes
+        if isinstance(node, ast.Attribute) and node.attr == name
+    ]
+    return (
+        name in strings
+        or any(f"--{name}" in string for string in strings)
+        or any(each.endswith(f"settings.{name}") for each in settings)
+    )
+
+
+def test_each_scenario_is_listed() -> None:
+    modules = dict(HOUSE)["scenarios"]
+    assert {each.name for each in SCENARIOS} == {*modules} - {"contract", "known"}

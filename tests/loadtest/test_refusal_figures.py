@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 from measurements import measurement
 
-from loadtest import assertions, settings
+from loadtest import assertions
 from loadtest.clients import refused
 from loadtest.clients.refused import CUT, EXPECT, REFUSED, SEND_ALL, UNANSWERED, WATCH, Refusal
 from loadtest.errors import UsageError
 from loadtest.measuring.fates import ALL, LOOKING, RefusalRow, fates_by_kind, make_refusal_rows
 from loadtest.measuring.session import Results
 from loadtest.measuring.statistics import Measurement
-from loadtest.reports import as_html, report_refusals
+from loadtest.reports import as_html
+from loadtest.scenarios import refusals
+from loadtest.scenarios.known import make_settings
+from loadtest.settings import Settings
 
 
 def one(kind: str = WATCH, fate: str = REFUSED, waited: float = 0.05, sent: int = 10**6,
@@ -134,15 +137,15 @@ def test_no_latency_is_good_enough_where_none_was_measured() -> None:
 
 
 def test_the_scenario_has_defaults_of_its_own() -> None:
-    chosen = settings.make_settings({"refusals": 100})
+    chosen = make_settings({"refusals": 100})
     assert (chosen.size, chosen.deadline, chosen.repeat) == (2 << 30, 45.0, 1)
-    assert settings.make_settings({"refusals": 5, "size": 7}).size == 7
-    assert settings.make_settings({}) == settings.Settings()
+    assert make_settings({"refusals": 5, "size": 7}).size == 7
+    assert make_settings({}) == Settings()
 
 
 def findings_of(*runs: Measurement) -> Any:
-    chosen = settings.make_settings({"refusals": 5})
-    return report_refusals.findings(Results(chosen, 0, runs))
+    chosen = make_settings({"refusals": 5})
+    return refusals.findings(Results(chosen, 0, runs))
 
 
 def test_the_verdict_names_the_longest_wait_and_who_got_nothing() -> None:

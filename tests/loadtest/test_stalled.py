@@ -16,28 +16,32 @@ import pytest
 from loadtest_runs import load_test, wait_until
 from measurements import measurement
 
-from loadtest import assertions, settings
+from loadtest import assertions
 from loadtest.clients.connection import Address
 from loadtest.clients.uploads import STOPPED, Upload, UploadJob
 from loadtest.errors import LoadTestError, UsageError
-from loadtest.measuring import jobs, plan, stalled
+from loadtest.measuring import holding, plan
+from loadtest.measuring.kept import StalledRow, make_stalled_rows
 from loadtest.measuring.session import Results
-from loadtest.measuring.stalled import StalledRow, make_stalled_rows
 from loadtest.measuring.statistics import Cost, Measurement
-from loadtest.reports import as_text, report_stalled
+from loadtest.reports import as_text
+from loadtest.scenarios import stalled
+from loadtest.scenarios.known import make_settings
+from loadtest.scenarios.stalled import StalledMeasurement, StalledSettings
 from loadtest.servers.processes import ServerProcess, free_port
-from loadtest.settings import Settings
 
 
-def chosen(**said: Any) -> Settings:
-    return settings.make_settings({"stalled": 500, **said})
+def chosen(**said: Any) -> StalledSettings:
+    made = make_settings({"stalled": 500, **said})
+    assert isinstance(made, StalledSettings)
+    return made
 
 
 # What is measured
 
 
 def test_every_other_pair_is_measured_the_other_way_round() -> None:
-    steps = plan.make_pairs(chosen(repeat=3), "a")
+    steps = stalled.make_pairs(chosen(repeat=3), "a")
     assert [step.clients for step in steps] == [0, 500, 500, 0, 0, 500]
     assert {step.server for step in steps} == {"a"}
 
@@ -49,9 +53,9 @@ def test_the_scenario_has_defaults_of_its_own() -> None:
 
 def test_the_fast_upload_is_one_and_the_stalled_are_many() -> None:
     address = Address("h", 1, "127.0.0.1")
-    fast = jobs.fast_job(chosen(), address)
+    fast = stalled.fast_job(chosen(), address)
     assert (fast.clients, fast.requests, fast.size) == (1, 1, 500_000_000)
-    slow = jobs.stalled_job(chosen(), address)
+    slow = stalled.stalled_job(chosen(), address)
     assert (slow.clients, slow.requests, slow.size) == (500, 1, 100_000_000)
     assert slow.speeds == ("hold:200000",)
 
@@ -130,7 +134,7 @@ def test_a_demand_about_nothing_that_was_measured_is_refused(demand: str) -> Non
 
 def test_the_verdict_says_what_is_kept() -> None:
     runs = (*pair(300, 150, "old"), *pair(1000, 970, "new"))
-    found = report_stalled.findings(Results(chosen(), 500_000_000, runs))
+    found = stalled.findings(Results(chosen(), 500_000_000, runs))
     assert found.verdict == (
         "Beside 500 stalled clients an upload keeps of its speed: 50% on old, 97% on new; worst "
         "small request 1.0 ms on old, 1.0 ms on new."
@@ -144,13 +148,13 @@ def test_clients_that_went_and_descriptors_that_stayed_are_faults() -> None:
     stayed = Upload(0, 0.5, 2.5, 200_000, 10**8, 10**8, STOPPED)
     went = replace(stayed, sent=65_536, outcome="cut (Connection reset by peer)")
     without, beside = pair(1000, 900)
-    beside = replace(beside, stalled=(stayed, went, stayed), left_open=2)
+    beside = StalledMeasurement(**vars(beside), stalled=(stayed, went, stayed), left_open=2)
     assert as_text.faults(beside) == [
         "1 of 3 stalled clients: cut (Connection reset by peer), after 65,536 of 100,000,000 "
         "bytes.",
         "2 descriptors of stalled clients were still open after these had gone.",
     ]
-    found = report_stalled.findings(Results(chosen(), 10**9, (without, beside)))
+    found = stalled.findings(Results(chosen(), 10**9, (without, beside)))
     assert len(found.faults) == 2
 
 
@@ -194,14 +198,16 @@ def accepts(port: int) -> bool:
 
 
 def stalling(address: Address, clients: int = 3) -> UploadJob:
-    return jobs.stalled_job(chosen(stalled=clients, size=1_000_000, held=50_000), address)
+    return stalled.stalled_job(chosen(stalled=clients, size=1_000_000, held=50_000), address)
 
 
 def test_clients_stall_until_they_are_told_to_go(tmp_path: Path) -> None:
     with server(READ, tmp_path) as (address, process):
-        with stalled.clients(stalling(address), 50_000, [process]) as group:
+        with holding.clients(stalling(address), 50_000, [process]) as group:
             assert group.uploads == ()
-        found = group.added_to(measurement())
+        found = StalledMeasurement(
+            **vars(measurement()), stalled=group.uploads, left_open=group.left_open
+        )
     assert [(each.outcome, each.sent) for each in found.stalled] == [(STOPPED, 50_000)] * 3
     assert found.left_open == 0
     assert as_text.faults(found) == []
@@ -209,7 +215,7 @@ def test_clients_stall_until_they_are_told_to_go(tmp_path: Path) -> None:
 
 def test_of_a_server_that_is_not_ours_nothing_else_is_known(tmp_path: Path) -> None:
     with server(KEEP, tmp_path) as (address, _):
-        with stalled.clients(stalling(address), 50_000, []) as group:
+        with holding.clients(stalling(address), 50_000, []) as group:
             pass
         assert [each.outcome for each in group.uploads] == [STOPPED] * 3
         assert group.left_open == 0
@@ -218,9 +224,9 @@ def test_of_a_server_that_is_not_ours_nothing_else_is_known(tmp_path: Path) -> N
 def test_what_a_server_does_not_close_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stalled, "RELEASE", 0.3)
+    monkeypatch.setattr(holding, "RELEASE", 0.3)
     with server(KEEP, tmp_path) as (address, process):
-        with stalled.clients(stalling(address), 50_000, [process]) as group:
+        with holding.clients(stalling(address), 50_000, [process]) as group:
             pass
         assert group.left_open == 3
 
@@ -228,16 +234,16 @@ def test_what_a_server_does_not_close_is_counted(
 def test_a_server_that_does_not_accept_the_clients_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stalled, "BOUND", 1.0)
+    monkeypatch.setattr(holding, "BOUND", 1.0)
     with server(SLEEP, tmp_path) as (address, process):
-        group = stalled.clients(stalling(address), 50_000, [process])
+        group = holding.clients(stalling(address), 50_000, [process])
         with pytest.raises(LoadTestError, match="not accepted the 3 clients that stall"), group:
             pytest.fail("they stall")
 
 
 def test_a_server_that_ends_the_connections_is_a_fault(tmp_path: Path) -> None:
     with server(CLOSE, tmp_path) as (address, process):
-        group = stalled.clients(stalling(address), 50_000, [process])
+        group = holding.clients(stalling(address), 50_000, [process])
         with pytest.raises(LoadTestError, match=r"3 clients that are to stall can't: cut"), group:
             pytest.fail("they stall")
 

@@ -9,15 +9,37 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
 
 from loadtest.clients import closed_loop, crew
 from loadtest.clients.connection import Address
 from loadtest.interrupts import held
+from loadtest.measuring.session import deploying
+from loadtest.options import how_many
+from loadtest.reports.findings import Findings, Grid
+from loadtest.scenarios.contract import Scenario
+from loadtest.settings import Settings
 
 TURN_SECONDS = 1.0
+HEADINGS = ("server", "requests/s", "ratio", "lowest", "highest", "client's share of a core")
+
+
+@dataclass(frozen=True)
+class TaxSettings(Settings):
+    """Of a run without bodies."""
+
+    # Pairs of turns.
+    tax: int = 10
+
+    def own_rules(self) -> Iterable[tuple[object, str]]:
+        return (
+            (not self.http2, "The cost of a request is measured over HTTP/1.1."),
+            (not self.tls, "The cost of a request is measured without TLS."),
+        )
 
 
 @dataclass(frozen=True)
@@ -32,7 +54,45 @@ class Tax:
     client_load: float
 
 
-def measure(
+def run(settings: TaxSettings, console: Console) -> Findings:
+    def tell(pair: int, server: str, per_second: float) -> None:
+        line = f"pair {pair + 1}/{settings.tax} {server}: {per_second:,.0f} requests/s"
+        console.print(line, highlight=False)
+
+    with deploying(settings) as deployer, ExitStack() as stack:
+        addresses = {
+            name: stack.enter_context(deployer.running(name)).address for name in deployer.names
+        }
+        found = ask(addresses, settings.ping_path, settings.headers, settings.tax, tell)
+    return findings(settings, found)
+
+
+def findings(settings: TaxSettings, found: Sequence[Tax]) -> Findings:
+    """Requests per second, and the ratios to the first server."""
+    return Findings(
+        settings=settings,
+        measurements=(),
+        rows=(),
+        scene="",
+        tables=[Grid("", HEADINGS, [_line(one) for one in found])],
+        apart=(),
+        notes=(),
+        faults=(),
+        verdict="",
+        figures={"tax": [asdict(one) for one in found]},
+    )
+
+
+def _line(one: Tax) -> list[str]:
+    return [
+        one.server,
+        f"{one.per_second:,.0f}",
+        *(f"{ratio:.3f}" for ratio in (one.ratio, one.lowest, one.highest)),
+        f"{one.client_load:.0%}",
+    ]
+
+
+def ask(
     addresses: dict[str, Address],
     path: str,
     headers: tuple[tuple[str, str], ...],
@@ -70,3 +130,17 @@ def compare(name: str, results: Sequence[closed_loop.LoopResult], first: Sequenc
         highest=max(ratios),
         client_load=statistics.median(r.cpu_seconds / r.seconds for r in results),
     )
+
+
+SCENARIO = Scenario(
+    name="tax",
+    settings=TaxSettings,
+    run=run,
+    switch=how_many(
+        "--tax",
+        "pairs",
+        10,
+        "instead: requests per second without a body, in that many pairs (10)",
+    ),
+    without_report="The cost of a request has a table and --json, and no report or picture.",
+)

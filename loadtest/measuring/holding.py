@@ -1,48 +1,27 @@
-"""Clients that stall beside one fast upload: what they take from its speed.
+"""Clients that hold their connections and send nothing more, until they are told to go.
 
-Each has sent its headers and the first part of a form, and then sends nothing more. The upload
-is measured without and with them in turn, on the same server; the ratio is taken within each
-pair, and the result is the median of the ratios. The clients count as stalled when the server has
+Each has sent its headers and the first part of a form. They count as stalled when the server has
 accepted them all and has come to rest, and as gone when it has closed what it had opened for them.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
 
 from loadtest.clients import crew, uploads
 from loadtest.clients.uploads import STOPPED, Upload, UploadJob, UploadProgress, UploadResult
 from loadtest.errors import LoadTestError
 from loadtest.interrupts import held
 from loadtest.measuring.resources import Watch
-from loadtest.measuring.statistics import Measurement, Row, make_rows
 from loadtest.servers.processes import ServerProcess
 
-NOUN = "stalled client"
 TICK = 0.1  # seconds between two looks
 BOUND = 30.0  # seconds to connect and to send; 500 clients take less than one
 RELEASE = 5.0  # seconds in which a server has to notice that its clients have gone
 REST = 3  # ticks in which a server did next to nothing: it has read what there was
 REST_CPU = 0.015  # seconds in a tick: one step of the clock, and no second one
-
-
-@dataclass(frozen=True, kw_only=True)
-class StalledRow(Row):
-    """`kept` is the share of its speed that the upload keeps beside the stalled clients.
-
-    The median of the pairs; None without them, and where no pair of uploads went well. `cpu` is
-    the server's CPU time with them in relation to that without, which other programs on the
-    machine change far less than the speed. None for a server that is not ours.
-    """
-
-    kept: float | None
-    lowest: float | None
-    highest: float | None
-    cpu: float | None
 
 
 class Group:
@@ -51,9 +30,6 @@ class Group:
     def __init__(self) -> None:
         self.uploads: tuple[Upload, ...] = ()
         self.left_open = 0
-
-    def added_to(self, measurement: Measurement) -> Measurement:
-        return replace(measurement, stalled=self.uploads, left_open=self.left_open)
 
 
 @contextmanager
@@ -83,43 +59,6 @@ def clients(job: UploadJob, amount: int, processes: Sequence[ServerProcess]) -> 
     if watch and not _wait_for(lambda: watch.descriptors() <= before, RELEASE):
         group.left_open = watch.descriptors() - before
     _wait_for_rest(watch)
-
-
-def make_stalled_rows(measurements: Sequence[Measurement]) -> list[StalledRow]:
-    """As make_rows, with what is kept of the speed."""
-    found = []
-    for row in make_rows(measurements):
-        mine = [run for run in measurements if run.server == row.server]
-        pairs = _good_pairs(mine) if row.clients else []
-        ratios = [_speed(beside) / _speed(alone) for alone, beside in pairs]
-        costs = [
-            beside.cost.cpu_seconds / alone.cost.cpu_seconds
-            for alone, beside in pairs
-            if alone.cost and beside.cost and alone.cost.cpu_seconds
-        ]
-        found.append(
-            StalledRow(
-                **vars(row),
-                kept=statistics.median(ratios) if ratios else None,
-                lowest=min(ratios, default=None),
-                highest=max(ratios, default=None),
-                cpu=statistics.median(costs) if costs else None,
-            )
-        )
-    return found
-
-
-def _good_pairs(runs: Sequence[Measurement]) -> list[tuple[Measurement, Measurement]]:
-    """Without and with stalled clients, where both uploads went well."""
-    alone = [run for run in runs if not run.clients]
-    beside = [run for run in runs if run.clients]
-    return [
-        pair for pair in zip(alone, beside, strict=True) if all(run.content_bytes for run in pair)
-    ]
-
-
-def _speed(run: Measurement) -> float:
-    return run.content_bytes / run.seconds
 
 
 def _wait_until_sent(member: crew.Member[UploadResult], job: UploadJob, amount: int) -> None:
