@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from loadtest.errors import UsageError
@@ -47,8 +47,7 @@ def setting_names() -> set[str]:
 
 def _default(name: str, scenario: Scenario) -> Any:
     """In this scenario, or where it is known."""
-    for each in (scenario, *SCENARIOS):
-        for field in fields(each.settings):
-            if field.name == name and field.default is not MISSING:
-                return field.default
-    return None
+    known = (each.settings for each in (scenario, *SCENARIOS))
+    return next(
+        field.default for settings in known for field in fields(settings) if field.name == name
+    )
