@@ -14,9 +14,10 @@ PYWSGI, WAITRESS = "gevent.pywsgi", "waitress"
 
 # Where a hub runs each request, so that the wrapper makes its body cooperative.
 WRAPPED_ON = [STOCK, "gevent_pywsgi", PYWSGI]
+COOPERATIVELY_READ = [*WRAPPED_ON, COOPERATIVE]
 # Where there is no hub: it passes the request through.
 PASSING_ON = ["sync", "gthread", WAITRESS]
-SERVERS = [*WRAPPED_ON, COOPERATIVE, *PASSING_ON]
+SERVERS = [*COOPERATIVELY_READ, *PASSING_ON]
 
 # Those whose input is gunicorn's own, and those whose input is gevent's.
 GUNICORNS = [STOCK, COOPERATIVE, "sync", "gthread"]
