@@ -3,8 +3,9 @@
 It takes what a WSGI application can reach: the input, werkzeug's temporary files, the answer. The
 socket and the connection stay the server's, so that time limits need gunicorn's
 `gunicorn.socket`, and how a connection ends is up to the server. Behind a broken body it has to
-end, or the rest of the body would be the next request: gunicorn sees to that itself, gevent's
-pywsgi is told by a header, since it does not see an error that the application has answered.
+end, or the rest of the body would be the next request. gevent's pywsgi is told by a header.
+gunicorn takes none from an application, and up to version 26 goes on: its response is told to
+close, and the connection lingers and is cut before gunicorn reads from it again.
 
 Where no hub runs the request (the sync and gthread workers, waitress, the development server, a
 test client) and where the input is cooperative already (our own worker) it calls the application
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,7 +26,17 @@ from gevent import GreenletExit
 
 from .body import CooperativeInput, cooperative_input
 from .errors import RequestError
-from .exchange import Admission, answered, ending_of, ending_when_closed, let_go, report
+from .exchange import (
+    Admission,
+    Lingering,
+    answered,
+    cut_off,
+    ending_of,
+    ending_when_closed,
+    let_go,
+    report,
+    response_behind,
+)
 from .forms import werkzeug_patch
 from .hub import current_hub
 from .monitoring import Upload, add_atoms, chosen_id
@@ -51,6 +63,7 @@ class CooperativeUploadMiddleware:
         self._application = application
         self._settings = LayeredSettings(settings)
         self._admission = Admission(self.settings)
+        self._lingering = Lingering(self.settings)
         if self.settings.patch_werkzeug:
             werkzeug_patch.apply(self.settings)
 
@@ -69,7 +82,7 @@ class CooperativeUploadMiddleware:
                 return response
         environ["wsgi.input"] = body
         environ["wsgi.input_terminated"] = True
-        request = _Request(self._application, environ, body, self._admission)
+        request = _Request(self._application, environ, body, self._admission, self._lingering)
         with contextlib.ExitStack() as stack:
             stack.enter_context(holding_for_request(self.settings))
             stack.enter_context(request.running())
@@ -95,11 +108,13 @@ class _Request:
         environ: dict[str, Any],
         body: CooperativeInput,
         admission: Admission,
+        lingering: Lingering,
     ) -> None:
         self._application = application
         self._environ = environ
         self._body = body
         self._admission = admission
+        self._lingering = lingering
         self._places = contextlib.ExitStack()
         self._upload = _upload(environ, body)
         self._status = 0
@@ -111,19 +126,35 @@ class _Request:
     def running(self) -> Iterator[None]:
         """While the application runs and its response is written."""
         spools = RequestSpools()
-        killed = False
         try:
             with self._upload.running(), spools_closed_at_the_end() as spools, self._places:
                 yield
-        except GreenletExit:
-            killed = True
-            raise
         finally:
+            # Also what ends the sending of the response, in which the server closes it.
+            raised = sys.exc_info()[0]
             ending, why = ending_of(self._body, spools.error, self._answer)
-            if killed:
+            if raised is not None and issubclass(raised, GreenletExit):
                 ending, why = "killed", "The server ended the request."
             let_go(self._answer, self._body.error)
             report(self._upload, self._body, ending, why, self._status, _log)
+            self._end_connection(raised)
+
+    def _end_connection(self, raised: type[BaseException] | None) -> None:
+        """Have gunicorn read no other request where it would begin in the middle of something.
+
+        raised: what ends the request, if it does not end by itself. gunicorn closes the
+            connection behind an error, but not behind what ends a greenlet or a process.
+        """
+        sock = _connection_of_its_own(self._environ)
+        if sock is None:
+            return
+        if raised is not None:
+            if not issubclass(raised, Exception):
+                cut_off(sock)
+        elif self._body.failed:
+            if current_hub() is not None:  # else the response is closed in a thread
+                self._lingering.close(sock)
+            cut_off(sock)
 
     def respond(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The application's response, or that of what went wrong before it had begun one."""
@@ -132,6 +163,7 @@ class _Request:
             self._status = int(status[:3])
             if self._body.failed:
                 headers = [*headers, ("Connection", "close")]
+                _say_close(start_response)
             return start_response(status, headers, *args)
 
         return answered(self._admitted, self._environ, starting, self._answer_for)
@@ -145,6 +177,20 @@ class _Request:
     def _admitted(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         self._admission.admit(self._body, environ.get("REMOTE_ADDR", ""), self._places)
         return self._application(environ, start_response)
+
+
+def _connection_of_its_own(environ: dict[str, Any]) -> Any | None:
+    """gunicorn's socket, unless it carries other requests at the same time (HTTP/2)."""
+    if environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2"):
+        return None
+    return environ.get("gunicorn.socket")
+
+
+def _say_close(start_response: Any) -> None:
+    """Have gunicorn's response say that the connection closes."""
+    response = response_behind(start_response)
+    if response is not None:
+        response.force_close()
 
 
 def _upload(environ: dict[str, Any], body: CooperativeInput) -> Upload:

@@ -65,7 +65,19 @@ HOUSE = [
         "forms",
         ["digests", "safe_path", "multipart", "parse_limits", "werkzeug_patch", "streaming"],
     ),
-    ("exchange", ["answer", "admission", "ending", "deadline", "lingering", "gunicorn_exchange"]),
+    (
+        "exchange",
+        [
+            "gunicorn_response",
+            "answer",
+            "admission",
+            "ending",
+            "cut",
+            "deadline",
+            "lingering",
+            "gunicorn_exchange",
+        ],
+    ),
     ("", ["middleware", "flask_ext", "django_ext", "worker", "__init__"]),
 ]
 

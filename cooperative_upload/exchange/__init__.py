@@ -6,9 +6,11 @@ connection is waited for. The entrances import from here.
 
 from .admission import Admission
 from .answer import answered, ending_when_closed
+from .cut import cut_off
 from .deadline import ConnectionDeadline, closed_after, limit_handshakes
 from .ending import ending_of, let_go, report
 from .gunicorn_exchange import Exchange, answering_for
+from .gunicorn_response import response_behind
 from .lingering import Lingering
 
 __all__ = [
@@ -19,9 +21,11 @@ __all__ = [
     "answered",
     "answering_for",
     "closed_after",
+    "cut_off",
     "ending_of",
     "ending_when_closed",
     "let_go",
     "limit_handshakes",
     "report",
+    "response_behind",
 ]

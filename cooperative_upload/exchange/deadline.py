@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
 from gevent import get_hub
-from gevent.monkey import get_original
 
-_PlainSocket: type[socket.socket] = get_original("socket", "socket")
+from .cut import shut_down
 
 
 class ConnectionDeadline:
@@ -42,14 +40,7 @@ class ConnectionDeadline:
 
     def _expire(self) -> None:
         self.expired = True
-        # Not by the socket's own shutdown(): gevent's wakes its reader with an error that speaks
-        # of a descriptor closed elsewhere, and that of a TLS socket forgets what its reader needs.
-        with contextlib.suppress(OSError, ValueError):  # closed already
-            plain = _PlainSocket(fileno=self._sock.fileno())
-            try:
-                plain.shutdown(socket.SHUT_RDWR)
-            finally:
-                plain.detach()
+        shut_down(self._sock)
 
 
 @contextlib.contextmanager
