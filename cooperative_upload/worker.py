@@ -138,14 +138,20 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         _headers_have_come()
         exchange = self._exchange(req, sock, addr)
+        # Past the gevent worker's own handle_request, which goes on to the next request behind one
+        # that was killed in the middle of its response, or without any.
+        stock_handle_request = super(GeventWorker, self).handle_request
         if exchange is None:
-            super().handle_request(listener_name, req, sock, addr)
+            try:
+                stock_handle_request(listener_name, req, sock, addr)
+            except (GreenletExit, SystemExit):
+                raise StopIteration from None  # gunicorn's way to say that the connection closes
             return
         try:
             with exchange.running(), self._being_busy():
-                super().handle_request(listener_name, req, sock, addr)
+                stock_handle_request(listener_name, req, sock, addr)
             closing = False
-        except StopIteration:  # gunicorn's way to say so
+        except (StopIteration, GreenletExit, SystemExit):
             closing = True
         except BaseException:  # whose answer, if there is one, must not wait for a client
             exchange.report(self.log, raised=True)
@@ -156,7 +162,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
                 exchange.drain()
         finally:
             exchange.report(self.log)
-        if closing or exchange.should_close() or exchange.killed:
+        if closing or exchange.should_close():
             self._linger(sock, exchange)
             raise StopIteration
 

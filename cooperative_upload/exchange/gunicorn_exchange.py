@@ -94,7 +94,9 @@ class Exchange:
 
         What it has once said stays so, also if the application reads the rest afterwards.
         """
-        self._closing = self._closing or self._stock_should_close() or self.leaves_too_much
+        self._closing = (
+            self._closing or self.killed or self._stock_should_close() or self.leaves_too_much
+        )
         return self._closing
 
     @contextlib.contextmanager
@@ -108,6 +110,9 @@ class Exchange:
         ):
             try:
                 yield
+            except GreenletExit:  # in the application, or in sending its response
+                self.killed = True
+                raise
             finally:
                 self._storage_error = spools.error
 
