@@ -55,6 +55,7 @@ from .monitoring import (
     count,
     current_sheet,
     end_streams,
+    marked_as_uwsgi,
     share_statistics,
     telling_statsd,
     upload_id,
@@ -118,7 +119,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
         if warning:
             self.log.warning(warning)
         super().load_wsgi()
-        self.wsgi: Callable[..., Any] = answering_for(self.wsgi)
+        answering = answering_for(self.wsgi)
+        is_uwsgi = self.cfg.protocol == "uwsgi"
+        self.wsgi: Callable[..., Any] = marked_as_uwsgi(answering) if is_uwsgi else answering
 
     def run(self) -> None:
         current_sheet()  # from now on the others see this worker, though it has counted nothing

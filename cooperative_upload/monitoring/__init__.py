@@ -22,7 +22,7 @@ from .monitor import (
 from .overview import overview
 from .progress import UploadProgress, end_streams
 from .statsd import send_ended, telling_statsd
-from .status_page import StatusPage
+from .status_page import StatusPage, marked_as_uwsgi
 from .upload_id import chosen_id
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "count",
     "current_sheet",
     "end_streams",
+    "marked_as_uwsgi",
     "overview",
     "running_uploads",
     "send_ended",

@@ -4,7 +4,9 @@ It tells the paths and the addresses of other people's requests. So it keeps thr
 
 1. **Nobody is let in by mistake.** Without a list and without a token it refuses everybody. An
    address counts only if it is the client's own: what a proxy has forwarded comes from the proxy's
-   address, which is 127.0.0.1 for the whole world where nginx runs on the same host.
+   address, which is 127.0.0.1 for the whole world where nginx runs on the same host. A proxy that
+   does not say that it is one can't be told from a client, so a warning says when an address of
+   this host has let somebody in.
 2. **Who is refused learns why**, and what whoever runs the server has to set.
 3. **Nothing that a client has sent becomes markup.** The page is the same bytes for everybody. Its
    script writes text alone, and the Content-Security-Policy forbids all else, the making of markup
@@ -19,6 +21,7 @@ import hmac
 import html
 import ipaddress
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +44,12 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 
 # Each says that a proxy has passed the request on.
 _FORWARDED = re.compile(r"HTTP_(X_FORWARDED_\w+|FORWARDED|X_REAL_IP|VIA)", re.ASCII)
+
+# What the worker adds to a request that came by a protocol that only proxies speak: which one.
+_FORWARDED_BY = "cooperative_upload.forwarded_by"
+_UWSGI = "the uwsgi protocol"
+
+_log = logging.getLogger("cooperative_upload")
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -67,11 +76,17 @@ _NOT_LISTED = (
     "be in StatusPage(allow=[...]), or there has to be a token."
 )
 _FORWARDED_BY_A_PROXY = (
-    "This request was passed on by a proxy, as its header {header} says. Where it came from, "
+    "This request was passed on by a proxy, as {sign} says. Where it came from, "
     "{address}, is the same for everybody behind that proxy, so it does not count. "
     + _OPERATOR
     + "wrap the application in werkzeug's ProxyFix, which puts the client's own address in its "
-    "place, or set StatusPage(token=...)."
+    "place, and have the proxy send X-Forwarded-For, or set StatusPage(token=...)."
+)
+_LETS_IN_A_PROXY = (
+    "StatusPage(allow=[...]) has let in %s, an address of this host. If a proxy runs here that "
+    "adds no X-Forwarded-For (nginx adds none by itself), all the world comes from there, and is "
+    "let in: have it add that header and wrap the application in werkzeug's ProxyFix, or use "
+    "StatusPage(token=...) alone. This is said once."
 )
 _TOKEN_NEEDED = (
     "This page needs its token, as the password of any user name or in the header Authorization: "
@@ -79,13 +94,28 @@ _TOKEN_NEEDED = (
 )
 
 
+def marked_as_uwsgi(application: Callable[..., Any]) -> Callable[..., Any]:
+    """The application, whose requests all come by the uwsgi protocol, and say so.
+
+    For the status page below middleware that gives it a start_response of its own.
+    """
+
+    def marked(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ[_FORWARDED_BY] = _UWSGI
+        response: Iterable[bytes] = application(environ, start_response)
+        return response
+
+    return marked
+
+
 class StatusPage:
     """A WSGI application, to be mounted where it suits: the page, and below it status.json.
 
     allow: addresses and networks ("192.0.2.7", "10.0.0.0/8") whose requests are answered. The
         address of a request that a proxy passed on counts only if werkzeug's ProxyFix has
-        replaced it by the client's. A proxy that does not say that it is one can't be told from
-        a client: behind such a one, use a token.
+        replaced it by the client's; those of the uwsgi protocol always are. A proxy that does not
+        say that it is one can't be told from a client: behind such a one, use a token. A warning
+        in the log says so when an address of this host lets somebody in.
     token: who knows it is let in too: as `Authorization: Bearer <token>`, or as the password of
         HTTP Basic, for which browsers ask. At least 16 characters; None for no token.
 
@@ -95,6 +125,7 @@ class StatusPage:
 
     def __init__(self, allow: Iterable[Any] = (), token: str | None = None) -> None:
         self._networks = _networks(allow)
+        self._has_warned = False
         self._token = None if token is None else _checked(token)
         page = _page()
         self._page = page.encode()
@@ -103,6 +134,8 @@ class StatusPage:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        if _is_uwsgi(start_response):
+            environ = {**environ, _FORWARDED_BY: _UWSGI}
         response = self._response(Request(environ, populate_request=False))
         for name, value in _HEADERS.items():
             response.headers[name] = value
@@ -146,13 +179,18 @@ class StatusPage:
         if not self._networks:
             return _NOBODY_IS_LISTED
         address = environ.get("REMOTE_ADDR") or ""
-        header = _forwarded_by(environ)
-        if header:
-            return _FORWARDED_BY_A_PROXY.format(header=header, address=address or "a Unix socket")
+        is_replaced = _is_replaced(environ)
+        sign = "" if is_replaced else _sign_of_a_proxy(environ)
+        if sign:
+            return _FORWARDED_BY_A_PROXY.format(sign=sign, address=address or "a Unix socket")
         if not address:
             return _NO_ADDRESS
-        if not any(each in network for each in _addresses(address) for network in self._networks):
+        addresses = _addresses(address)
+        if not any(each in network for each in addresses for network in self._networks):
             return _NOT_LISTED.format(address=address)
+        if not is_replaced and addresses[-1].is_loopback and not self._has_warned:
+            self._has_warned = True
+            _log.warning(_LETS_IN_A_PROXY, address)
         return None
 
 
@@ -193,17 +231,31 @@ def _has_token(request: Request, token: str) -> bool:
     return claimed is not None and hmac.compare_digest(claimed.encode(), token.encode())
 
 
-def _forwarded_by(environ: Mapping[str, Any]) -> str:
-    """The header by which a proxy is known that hides the client's address; empty for none.
+def _is_replaced(environ: Mapping[str, Any]) -> bool:
+    """Whether ProxyFix has put the client's address in the place of the proxy's.
 
-    ProxyFix leaves the headers as they are, and also says that it was there where it trusts none
-    of them.
+    It also says that it was there where it trusts none of the headers.
     """
     before = environ.get("werkzeug.proxy_fix.orig")
-    if before is not None and before["REMOTE_ADDR"] != environ.get("REMOTE_ADDR"):
-        return ""
+    return before is not None and before["REMOTE_ADDR"] != environ.get("REMOTE_ADDR")
+
+
+def _sign_of_a_proxy(environ: Mapping[str, Any]) -> str:
+    """What a proxy is known by that hides the client's address; empty for nothing."""
     name: str = next(filter(_FORWARDED.fullmatch, environ), "")
-    return name.removeprefix("HTTP_").replace("_", "-").title()
+    if name:
+        return "its header " + name.removeprefix("HTTP_").replace("_", "-").title()
+    protocol: str = environ.get(_FORWARDED_BY, "")
+    return protocol
+
+
+def _is_uwsgi(start_response: Any) -> bool:
+    """Whether gunicorn's response, whose method this is, goes by the uwsgi protocol.
+
+    gunicorn says so nowhere else, and takes no REMOTE_ADDR from that protocol.
+    """
+    config = getattr(getattr(start_response, "__self__", None), "cfg", None)
+    return getattr(config, "protocol", "http") == "uwsgi"
 
 
 def _addresses(text: str) -> list[IPv4Address | IPv6Address]:

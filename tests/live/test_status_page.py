@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import socket
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pytest
 from chromium import IS_INSTALLED, NEEDED, errors, headless_chromium, text
-from http_client import DEADLINE, Connection, Response, content, head
+from http_client import Connection, Response, content, head
 from live_server import Gunicorn, LiveServer, wait_until
 from reserved_port import bound_socket, port_of
 from selenium import webdriver
@@ -186,72 +182,6 @@ def ask(server: LiveServer, path: str, headers: dict[str, str] | None = None) ->
     with server.connect() as connection:
         connection.send_request("GET", path, headers=headers)
         return connection.response()
-
-
-# Behind nginx
-
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-CONFIGURATION = """
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    server {{
-        listen 127.0.0.1:{port} reuseport;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        location / {{ proxy_pass http://127.0.0.1:{upstream}; }}
-    }}
-}}
-"""
-
-
-@contextlib.contextmanager
-def nginx_before(server: LiveServer, directory: Path) -> Iterator[int]:
-    """The port of an nginx that tells the addresses of its clients."""
-    with bound_socket() as reserved:
-        port = port_of(reserved)
-        configuration = directory / "nginx.conf"
-        configuration.write_text(CONFIGURATION.format(port=port, upstream=server.port))
-        command = [str(NGINX), "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
-        with subprocess.Popen(command) as process:
-            try:
-                wait_until(lambda: status_behind(port, "127.0.0.1", "/ping") == 200, "nginx")
-                yield port
-            finally:
-                process.terminate()
-
-
-def status_behind(
-    port: int, address: str, path: str, headers: dict[str, str] | None = None
-) -> int | None:
-    """The status that a client with that address gets; None if nobody listens."""
-    try:
-        sock = socket.create_connection(("127.0.0.1", port), DEADLINE, (address, 0))
-    except ConnectionRefusedError:
-        return None
-    with Connection(sock) as connection:
-        connection.send_request("GET", path, headers=headers)
-        return connection.response().status
-
-
-@pytest.mark.skipif(not NGINX, reason="needs nginx")
-def test_behind_nginx_the_world_does_not_come_from_this_host(
-    newest: Gunicorn, tmp_path: Path
-) -> None:
-    """What comes through nginx has the address 127.0.0.1, unless ProxyFix asks nginx."""
-    listed, other = "127.0.0.2", "127.0.0.3"
-    claim = {"X-Forwarded-For": listed}
-    with LiveServer(newest, application=APPLICATION) as server:
-        with nginx_before(server, tmp_path) as port:
-            assert status_behind(port, other, "/upload-status/") == 403
-            assert status_behind(port, other, "/upload-status/", claim) == 403
-            assert status_behind(port, listed, "/behind-proxyfix/") == 200
-            assert status_behind(port, other, "/behind-proxyfix/") == 403
-            assert status_behind(port, other, "/behind-proxyfix/", claim) == 403
-        assert status_behind(server.port, "127.0.0.1", "/upload-status/") == 200
 
 
 # In a browser

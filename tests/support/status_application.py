@@ -28,6 +28,11 @@ application = DispatcherMiddleware(
         "/upload-status": StatusPage(["127.0.0.1"]),
         "/with-token": StatusPage(token=TOKEN),
         "/closed": StatusPage(),
-        "/behind-proxyfix": ProxyFix(StatusPage(["127.0.0.2"]), x_for=1),
+        "/upload-behind-proxyfix": ProxyFix(StatusPage(["127.0.0.2"]), x_for=1),
     },
 )
+
+
+def out_of_reach(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """With a start_response that is not the server's own."""
+    return application(environ, lambda *args: start_response(*args))
