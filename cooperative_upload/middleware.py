@@ -33,6 +33,7 @@ from .exchange import (
     cut_off,
     ending_of,
     ending_when_closed,
+    forget_headers,
     let_go,
     report,
     response_behind,
@@ -157,22 +158,26 @@ class _Request:
             cut_off(sock)
 
     def respond(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """The application's response, or that of what went wrong before it had begun one."""
+        """The application's response, or that of what went wrong before any of it was sent."""
 
         def starting(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
-            self._status = int(status[:3])
             if self._body.failed:
                 headers = [*headers, ("Connection", "close")]
                 _say_close(start_response)
-            return start_response(status, headers, *args)
+            if self._answer is not None:
+                forget_headers(start_response)
+            write = start_response(status, headers, *args)
+            self._status = int(status[:3])
+            return write
 
-        return answered(self._admitted, self._environ, starting, self._answer_for)
+        def answer_for(error: RequestError | GreenletExit) -> RequestError:
+            out_of_reach = self._status and not _can_be_replaced(self._environ, start_response)
+            if isinstance(error, GreenletExit) or out_of_reach:
+                raise error
+            self._answer = error
+            return error
 
-    def _answer_for(self, error: RequestError | GreenletExit) -> RequestError:
-        if self._status or isinstance(error, GreenletExit):
-            raise error
-        self._answer = error
-        return error
+        return answered(self._admitted, self._environ, starting, answer_for)
 
     def _admitted(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         self._admission.admit(self._body, environ.get("REMOTE_ADDR", ""), self._places)
@@ -184,6 +189,14 @@ def _connection_of_its_own(environ: dict[str, Any]) -> Any | None:
     if environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2"):
         return None
     return environ.get("gunicorn.socket")
+
+
+def _can_be_replaced(environ: dict[str, Any], start_response: Any) -> bool:
+    """Whether the server takes another response for one that was begun, and not sent.
+
+    gunicorn would add its headers to those of the first, unless it is told to forget them.
+    """
+    return "gunicorn.socket" not in environ or response_behind(start_response) is not None
 
 
 def _say_close(start_response: Any) -> None:

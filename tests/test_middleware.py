@@ -179,18 +179,6 @@ def test_a_broken_body_is_a_400(application: Callable[..., Any]) -> None:
     assert b"received 1,000 of 256,000 bytes" in made.body
 
 
-def test_too_late_for_an_answer() -> None:
-    """Once the response has begun, the error is the server's to end it with."""
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        start_response("200 OK", [])
-        return count_body(environ, start_response)
-
-    broken = environ(DATA, wsgi_input=io.BytesIO(b""))
-    with pytest.raises(IncompleteBody):
-        call(CooperativeUploadMiddleware(application, **WITHOUT_PATCH), broken)
-
-
 def test_limits() -> None:
     """Too large is a 413 before the application is called."""
 

@@ -10,7 +10,7 @@ from .cut import cut_off
 from .deadline import ConnectionDeadline, closed_after, limit_handshakes
 from .ending import ending_of, let_go, report
 from .gunicorn_exchange import Exchange, answering_for
-from .gunicorn_response import response_behind
+from .gunicorn_response import forget_headers, response_behind
 from .lingering import Lingering
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "cut_off",
     "ending_of",
     "ending_when_closed",
+    "forget_headers",
     "let_go",
     "limit_handshakes",
     "report",

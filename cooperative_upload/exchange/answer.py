@@ -1,4 +1,8 @@
-"""Answers to what goes wrong with a request before its application has begun to respond."""
+"""Answers to what goes wrong with a request before its response has begun to go out.
+
+That its application has called start_response is no hindrance: PEP 3333 has it called again, with
+exc_info, and raises what exc_info holds where the headers are out already.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from gevent import GreenletExit
-from werkzeug.wsgi import ClosingIterator
 
 from ..errors import RequestError
+from .gunicorn_response import forget_headers
 
 # What to answer to an error; raises the error itself where it is too late for an answer.
 AnswerFor = Callable[[RequestError | GreenletExit], RequestError]
@@ -22,32 +26,70 @@ def answered(
     answer_for: AnswerFor,
 ) -> Iterable[bytes]:
     """The application's response, or the answer to what it let through."""
+
+    def answer_to(error: RequestError | GreenletExit) -> Iterable[bytes]:
+        return _answer(answer_for(error), error, environ, start_response)
+
     try:
         response: Iterable[bytes] = application(environ, start_response)
     except (RequestError, GreenletExit) as error:
-        return answer_for(error).get_response(environ)(environ, start_response)
+        return answer_to(error)
     if isinstance(response, Sequence) or is_file_wrapper(response, environ):
         return response  # nothing of the application runs while it is taken
     if not isinstance(response, Iterable):
         return response  # the server says what is wrong with that
-    return _answered_while_taken(response, environ, start_response, answer_for)
+    return _AnsweredWhileTaken(response, answer_to)
 
 
-def _answered_while_taken(
-    response: Iterable[bytes],
+def _answer(
+    answer: RequestError,
+    error: BaseException,
     environ: dict[str, Any],
     start_response: Callable[..., Any],
-    answer_for: AnswerFor,
-) -> Iterator[bytes]:
-    """The pieces of a response whose application may do all its work while they are taken."""
-    try:
-        for piece in response:  # noqa: UP028  # yield from would close it too
-            yield piece
-    except (RequestError, GreenletExit) as error:
-        yield from answer_for(error).get_response(environ)(environ, start_response)
-    finally:
-        if hasattr(response, "close"):
-            response.close()
+) -> Iterable[bytes]:
+    pieces, status, headers = answer.get_response(environ).get_wsgi_response(environ)
+    forget_headers(start_response)
+    start_response(status, headers, (type(error), error, error.__traceback__))
+    return pieces
+
+
+class _AnsweredWhileTaken:
+    """The pieces of a response whose application may do all its work while they are taken.
+
+    No generator: that has no end to tell the application of where it was never begun, and PEP 3333
+    has close() called in any case.
+    """
+
+    def __init__(
+        self,
+        response: Iterable[bytes],
+        answer_to: Callable[[RequestError | GreenletExit], Iterable[bytes]],
+    ) -> None:
+        self._response = response
+        self._answer_to = answer_to
+        self._pieces: Iterator[bytes] | None = None
+        self._has_begun = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            if self._pieces is None:
+                self._pieces = iter(self._response)
+            piece = next(self._pieces)
+        except (RequestError, GreenletExit) as error:
+            if self._has_begun:  # also where a server sends it later, when it has all of it
+                raise
+            self._pieces = iter(self._answer_to(error))
+            piece = next(self._pieces)
+        self._has_begun = self._has_begun or bool(piece)
+        return piece
+
+    def close(self) -> None:
+        """The server has taken what it wants of it."""
+        if hasattr(self._response, "close"):
+            self._response.close()
 
 
 def ending_when_closed(
@@ -58,20 +100,30 @@ def ending_when_closed(
     A wsgi.file_wrapper stays the object that it is, since the server knows it by its type and
     sends what it holds after the application has returned.
     """
+    closing = contextlib.ExitStack()  # which closes the rest too where one of them raises
+    closing.push(end)
+    if hasattr(response, "close"):
+        closing.callback(response.close)
     if is_file_wrapper(response, environ):
         wrapper: Any = response
-        closing = contextlib.ExitStack()
-        closing.push(end)
-        if hasattr(wrapper, "close"):
-            closing.callback(wrapper.close)
         try:
             wrapper.close = closing.close
         except AttributeError:  # of a type that is not Python's; sent as any other response
             pass
         else:
             return response
-    ending: Iterable[bytes] = ClosingIterator(response, end.close)
-    return ending
+    return _Closing(response, closing)
+
+
+class _Closing:
+    """A response with another close()."""
+
+    def __init__(self, response: Iterable[bytes], closing: contextlib.ExitStack) -> None:
+        self._response = response
+        self.close = closing.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._response)
 
 
 def is_file_wrapper(response: object, environ: dict[str, Any]) -> bool:

@@ -153,7 +153,7 @@ class Exchange:
         environ: dict[str, Any],
         start_response: Callable[..., Any],
     ) -> Iterable[bytes]:
-        """The application's response, or that of what went wrong before it had begun one."""
+        """The application's response, or that of what went wrong before any of it was sent."""
         self._response = start_response.__self__  # type: ignore[attr-defined]
         if environ.get("REMOTE_ADDR"):  # not the socket's own where a proxy tells it
             self._upload.client_is(environ["REMOTE_ADDR"])
@@ -169,7 +169,7 @@ class Exchange:
     def _answer_for(self, error: RequestError | GreenletExit) -> RequestError:
         if isinstance(error, GreenletExit):
             self.killed = True
-        if self._response.status is not None:
+        if self._response_begun:
             raise error
         self._answer = error if isinstance(error, RequestError) else WorkerEnding()
         return self._answer

@@ -79,6 +79,29 @@ def test_nothing_behind_a_broken_body_is_a_request(
             assert not made.exists(), number
 
 
+@pytest.mark.parametrize("served_by", ["worker", "wrapper"])
+def test_a_response_that_is_begun_and_not_sent_gives_way(
+    gunicorn: Gunicorn, served_by: str
+) -> None:
+    """To the status of the body; and a client that goes on sending gets it, and no reset."""
+    worker, application = SERVED_BY[served_by]
+    with LiveServer(
+        gunicorn,
+        application=f"large_response_application:{application}",
+        worker=worker,
+        environment=SOON,
+    ) as server:
+        for headers, body, status in BROKEN.values():
+            with server.connect() as connection:
+                connection.send(head("POST", "/begun", headers) + body)
+                if status == 413:
+                    connection.send(chunk(DATA) * 20)
+                response = connection.response()
+                assert response.status == status
+                assert response.headers["connection"] == "close"
+                assert "The request body " in response.body.decode()
+
+
 def everything_from(connection: Connection) -> bytes:
     received = bytearray()
     with contextlib.suppress(ConnectionError):

@@ -1,7 +1,8 @@
 """An application whose responses are larger than the buffers between it and a client.
 
 /large answers with SIZE bytes of PIECE's, of the kind that the query names, when it has read its
-body. /make makes the file that the query names: that it ran is seen from outside.
+body. /begun calls start_response before it reads. /make makes the file that the query names: that
+it ran is seen from outside.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ KINDS = {"list": as_list, "generator": as_generator, "file": as_file}
 
 def application(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     query = parse_qs(environ["QUERY_STRING"])
+    if environ["PATH_INFO"] == "/begun":
+        start_response("200 OK", [("Content-Length", "4")])
     while environ["wsgi.input"].read(65_536):
         pass
     if environ["PATH_INFO"] == "/large":
@@ -49,7 +52,8 @@ def application(environ: Environ, start_response: Callable[..., Any]) -> Iterabl
         return KINDS[query["kind"][0]](environ)
     if environ["PATH_INFO"] == "/make":
         Path(query["to"][0]).touch()
-    start_response("200 OK", [("Content-Length", "4")])
+    if environ["PATH_INFO"] != "/begun":
+        start_response("200 OK", [("Content-Length", "4")])
     return [b"pong"]
 
 
