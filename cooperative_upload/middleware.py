@@ -177,7 +177,9 @@ class _Request:
             self._answer = error
             return error
 
-        return answered(self._admitted, self._environ, starting, answer_for)
+        return answered(
+            self._admitted, self._environ, starting, answer_for, self._body, self._places.close
+        )
 
     def _admitted(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         self._admission.admit(self._body, environ.get("REMOTE_ADDR", ""), self._places)

@@ -218,8 +218,10 @@ class UploadSettings:
     )
     max_uploads: int = _setting(
         0,
-        "Uploads that a worker receives at once; those are the bodies that take turns. 0: no "
-        "limit, since a hundred cost little more than one; the disk may want another.",
+        "Uploads that a worker receives at once; those are the bodies that take turns. One counts "
+        "until its body is there and its application responds, and not until the response has "
+        "been read. 0: no limit, since a hundred cost little more than one; the disk may want "
+        "another.",
         _Range(0, _MOST_AT_ONCE),
     )
     max_uploads_per_client: int = _setting(

@@ -12,6 +12,7 @@ from typing import Any
 
 from gevent import GreenletExit
 
+from ..body import CooperativeInput
 from ..errors import RequestError
 from .gunicorn_response import forget_headers
 
@@ -24,21 +25,38 @@ def answered(
     environ: dict[str, Any],
     start_response: Callable[..., Any],
     answer_for: AnswerFor,
+    body: CooperativeInput,
+    release: Callable[[], object],
 ) -> Iterable[bytes]:
-    """The application's response, or the answer to what it let through."""
+    """The application's response, or the answer to what it let through.
+
+    release: called, also more than once, when nobody needs any more what uploads hold for as long
+        as they are received: the application has ended, or its body has and it goes on to respond.
+        How long the client takes to read that is the client's affair.
+    """
 
     def answer_to(error: RequestError | GreenletExit) -> Iterable[bytes]:
-        return _answer(answer_for(error), error, environ, start_response)
+        pieces = _answer(answer_for(error), error, environ, start_response)
+        release()
+        return pieces
+
+    def release_behind_body() -> None:
+        if body.to_come == 0 or body.failed:
+            release()
 
     try:
         response: Iterable[bytes] = application(environ, start_response)
     except (RequestError, GreenletExit) as error:
         return answer_to(error)
-    if isinstance(response, Sequence) or is_file_wrapper(response, environ):
+    if isinstance(response, Sequence):
+        release()
         return response  # nothing of the application runs while it is taken
+    release_behind_body()
+    if is_file_wrapper(response, environ):
+        return response
     if not isinstance(response, Iterable):
         return response  # the server says what is wrong with that
-    return _AnsweredWhileTaken(response, answer_to)
+    return _AnsweredWhileTaken(response, answer_to, release_behind_body)
 
 
 def _answer(
@@ -64,8 +82,10 @@ class _AnsweredWhileTaken:
         self,
         response: Iterable[bytes],
         answer_to: Callable[[RequestError | GreenletExit], Iterable[bytes]],
+        before_sending: Callable[[], object],
     ) -> None:
         self._response = response
+        self._before_sending = before_sending
         self._answer_to = answer_to
         self._pieces: Iterator[bytes] | None = None
         self._has_begun = False
@@ -84,6 +104,7 @@ class _AnsweredWhileTaken:
             self._pieces = iter(self._answer_to(error))
             piece = next(self._pieces)
         self._has_begun = self._has_begun or bool(piece)
+        self._before_sending()
         return piece
 
     def close(self) -> None:

@@ -164,7 +164,9 @@ class Exchange:
             self._admission.admit(self.body, client, self._places)
             return application(environ, start_response)
 
-        return answered(admitted, environ, start_response, self._answer_for)
+        return answered(
+            admitted, environ, start_response, self._answer_for, self.body, self._places.close
+        )
 
     def _answer_for(self, error: RequestError | GreenletExit) -> RequestError:
         if isinstance(error, GreenletExit):

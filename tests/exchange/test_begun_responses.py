@@ -12,6 +12,7 @@ from greenlets import hub_scheduler, hub_writer, in_greenlet
 from sockets import socket_pair
 from wsgi import environ
 
+from cooperative_upload.body.request_body import CooperativeInput
 from cooperative_upload.errors import IncompleteBody
 from cooperative_upload.exchange.answer import answered
 from cooperative_upload.middleware import CooperativeUploadMiddleware
@@ -46,15 +47,18 @@ class Response:
         self.closed += 1
 
 
-def test_a_response_that_is_never_begun_is_closed() -> None:
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_a_response_that_is_never_begun_is_closed(taken: int) -> None:
     """PEP 3333: whether or not a piece of it was taken; once."""
-    for taken in (0, 1, 2):
-        response = Response(iter([b"one", b"two"]))
-        answers: Any = answered(lambda *_: response, environ(), lambda *_: None, _too_late)  # noqa: B023
-        pieces = iter(answers)
-        assert [next(pieces) for _ in range(taken)] == [b"one", b"two"][:taken]
-        answers.close()
-        assert response.closed == 1
+    response = Response(iter([b"one", b"two"]))
+    body = CooperativeInput(io.BytesIO(), 0)
+    answers: Any = answered(
+        lambda *_: response, environ(), lambda *_: None, _too_late, body, lambda: None
+    )
+    pieces = iter(answers)
+    assert [next(pieces) for _ in range(taken)] == [b"one", b"two"][:taken]
+    answers.close()
+    assert response.closed == 1
 
 
 def _too_late(error: BaseException) -> Any:

@@ -33,7 +33,8 @@ from http_client import (
     pieces_of,
     request,
 )
-from live_server import Certificate, Gunicorn, LiveServer, wait_until
+from large_response_application import SIZE as RESPONSE_SIZE
+from live_server import COOPERATIVE, STOCK, Certificate, Gunicorn, LiveServer, wait_until
 from other_clients import Upload
 from uploads import HalfUpload
 
@@ -498,3 +499,28 @@ def test_client_that_leaves_the_line_takes_no_place(patient_server: LiveServer) 
             gone.reset()
         assert upload.finish().json() == form_description(upload.part)
         check_place_again(patient_server)
+
+
+@pytest.mark.parametrize(
+    ("worker", "application"), [(COOPERATIVE, "application"), (STOCK, "wrapped()")]
+)
+@pytest.mark.parametrize("kind", ["list", "generator", "file"])
+def test_who_reads_a_response_holds_no_place(
+    newest: Gunicorn, worker: str, application: str, kind: str
+) -> None:
+    """Nor who does not read it: its upload is there, and the others may have theirs."""
+    body = content(100_000)
+    with (
+        LiveServer(
+            newest,
+            application=f"large_response_application:{application}",
+            worker=worker,
+            environment={"COOPERATIVE_UPLOAD_MAX_UPLOADS": "1"},
+        ) as server,
+        server.connect() as slow,
+        server.connect() as other,
+    ):
+        slow.send_request("POST", f"/large?kind={kind}", body)
+        wait_until(slow.has_answer, "the response to begin")
+        assert other.post("/read", body).status == 200
+        assert len(slow.response().body) == RESPONSE_SIZE
