@@ -64,7 +64,12 @@ def let_go(*errors: BaseException | None) -> None:
     They hold what the application had open, as the temporary file of a framework that knows
     nothing of this package, until the garbage collector finds them.
     """
-    for error in errors:
-        while error is not None:
-            error.__traceback__ = None
-            error = error.__cause__ or error.__context__
+    waiting = list(errors)
+    seen: set[int] = set()  # an application may chain errors in a circle
+    while waiting:
+        error = waiting.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        error.__traceback__ = None
+        waiting += [error.__cause__, error.__context__]
