@@ -226,9 +226,18 @@ class UploadSettings:
     )
     max_uploads_per_client: int = _setting(
         0,
-        "Uploads that a worker receives at once from one address. 0: no limit, since behind a "
-        "proxy all clients have the proxy's address (use nginx's limit_conn there).",
+        "Uploads that a worker receives at once from one client: one address of IPv4, one network "
+        "of IPv6. 0: no limit, since behind a proxy all clients have the proxy's address (use "
+        "nginx's limit_conn there).",
         _Range(0, _MOST_AT_ONCE),
+    )
+    client_ipv6_bits: int = _setting(
+        64,
+        "Bits of an IPv6 address by which that limit tells clients apart. 64 are one network (RFC "
+        "4291 section 2.5.1), the least that a customer is given, who can send from each of its "
+        "2**64 addresses. 56 or 48 where customers are given more; 128: each address counts by "
+        "itself.",
+        _Range(1, 128),
     )
     max_uploads_wait_seconds: float = _setting(
         0.0,

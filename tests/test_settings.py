@@ -43,6 +43,7 @@ DEFAULTS = {
     "max_json_bytes": 0,
     "max_uploads": 0,
     "max_uploads_per_client": 0,
+    "client_ipv6_bits": 64,
     "max_uploads_wait_seconds": 0.0,
     "retry_after_seconds": 10,
     "loop_probe_ms": 50.0,
@@ -66,6 +67,7 @@ UNITS = {
     "_connections": "Connections",
     "_uploads": "Uploads",
     "_client": "Uploads",
+    "_bits": "Bits",
 }
 
 

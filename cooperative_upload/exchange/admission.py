@@ -7,6 +7,7 @@ is refused with TooManyUploads then. A limit that is off costs nothing.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 from collections import deque
 from collections.abc import Iterator
 
@@ -93,11 +94,12 @@ class Admission:
             yield
 
     @contextlib.contextmanager
-    def _place_of(self, client: str) -> Iterator[None]:
+    def _place_of(self, address: str) -> Iterator[None]:
         limit = self._settings.max_uploads_per_client
         if not limit:
             yield
             return
+        client = client_of(address, self._settings.client_ipv6_bits)
         places = self._places_of.setdefault(client, _Places(limit))
         self._interest[client] = self._interest.get(client, 0) + 1
         try:
@@ -125,3 +127,18 @@ class Admission:
             yield
         finally:
             places.give_back()
+
+
+def client_of(address: str, ipv6_bits: int) -> str:
+    """Who counts as one client: an address of IPv4, a network of IPv6.
+
+    address: as the server tells it, also that of IPv4 which a socket for both versions shows as
+        one of IPv6 (RFC 4291 section 2.5.5.2). A word that is no address is a client of its own.
+    """
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed), ipv6_bits), strict=False))

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from cooperative_upload.body.request_body import CooperativeInput
 from cooperative_upload.errors import BodyTooLarge, TooManyUploads
-from cooperative_upload.exchange.admission import Admission
+from cooperative_upload.exchange.admission import Admission, client_of
 from cooperative_upload.settings import UploadSettings
 
 SHORT = 0.1  # seconds: a time that is waited for
@@ -425,3 +425,32 @@ def test_ten_thousand_uploads() -> None:
     join(*uploads)
     assert min(seen["admitted"], seen["refused"], seen["killed"]) > 100, seen
     assert is_empty(places, total, each)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("2001:DB8::1", "2001:db8:0:0::2", True),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("", "a Unix socket", False),
+    ],
+)
+def test_who_is_one_client(one: str, other: str, same: bool) -> None:
+    """Of IPv6 a whole network, each of whose addresses its customer can use."""
+    assert (client_of(one, 64) == client_of(other, 64)) == same
+
+
+def test_the_network_of_a_client_is_a_setting() -> None:
+    for prefix, allowed in ((64, False), (128, True), (48, False)):
+        limited = Admission(UploadSettings(max_uploads_per_client=1, client_ipv6_bits=prefix))
+        with limited.upload_from("2001:db8::1"), contextlib.ExitStack() as second:
+            if not allowed:
+                second.enter_context(pytest.raises(TooManyUploads))
+            with limited.upload_from("2001:db8::2"):
+                pass
+        assert not limited._places_of  # nothing is kept of who has gone
