@@ -362,7 +362,8 @@ def _upload(req: Any, addr: Any, length: int | None) -> Upload:
 
 
 def _header(req: Any, name: str) -> str:
-    return next((value for header, value in req.headers if header == name), "")
+    """What the application sees in its environ, also of a header that comes more than once."""
+    return ",".join(value for header, value in req.headers if header == name)
 
 
 def _address(addr: Any) -> str:
