@@ -5,11 +5,12 @@ the application sees it, an Exchange goes with it, and the connection lingers if
 still send when all is said. All else (signals, TLS, logging, keep-alive) is gunicorn's own.
 
 The names of gunicorn that are used here and are not documented as public, all of them in every
-version from 25.0 to 27.0: GeventWorker.handle, handle_request, handle_http2,
-handle_http2_request, handle_error, load_wsgi, init_process, alive and check_config;
-Request.body, .unreader, .should_close and ._expected_100_continue; Body.reader;
-LengthReader.length; ChunkedReader.parser; Unreader.buf, .read and .unread; HTTP2Request.stream
-and its .request_complete. In 27.0 alone HTTP2Stream.body_size, before it len() of the body.
+version from 25.0 to 27.0: GeventWorker.handle, handle_http2, handle_http2_request, handle_error,
+load_wsgi, init_process, alive and check_config; AsyncWorker.handle_request; Request.body,
+.unreader, .should_close and ._expected_100_continue; Body.reader; LengthReader.length;
+ChunkedReader.parser; Unreader.buf, .read and .unread; HTTP2Request.stream and its
+.request_complete; Response.status_code, .headers, .headers_sent, .response_length and
+.force_close. In 27.0 alone HTTP2Stream.body_size, before it len() of the body.
 """
 
 from __future__ import annotations
