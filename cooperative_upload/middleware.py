@@ -119,6 +119,7 @@ class _Request:
         self._places = contextlib.ExitStack()
         self._upload = _upload(environ, body)
         self._status = 0
+        self._start_response: Callable[..., Any] | None = None
         self._answer: RequestError | None = None
         body.tell(self._upload.record)
         add_atoms(environ, self._upload)
@@ -144,21 +145,26 @@ class _Request:
         """Have gunicorn read no other request where it would begin in the middle of something.
 
         raised: what ends the request, if it does not end by itself. gunicorn closes the
-            connection behind an error, but not behind what ends a greenlet or a process.
+            connection behind an error, unless somebody answers that on its way; and not behind
+            what ends a greenlet or a process.
         """
         sock = _connection_of_its_own(self._environ)
         if sock is None:
             return
-        if raised is not None:
-            if not issubclass(raised, Exception):
-                cut_off(sock)
-        elif self._body.failed:
-            if current_hub() is not None:  # else the response is closed in a thread
-                self._lingering.close(sock)
+        if raised is not None and not issubclass(raised, Exception):
             cut_off(sock)
+        elif self._body.failed and raised is not None:
+            _say_close(self._start_response)
+        elif self._body.failed:
+            try:
+                if current_hub() is not None:  # else the response is closed in a thread
+                    self._lingering.close(sock)
+            finally:
+                cut_off(sock)
 
     def respond(self, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The application's response, or that of what went wrong before any of it was sent."""
+        self._start_response = start_response
 
         def starting(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
             if self._body.failed:

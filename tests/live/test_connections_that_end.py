@@ -79,6 +79,24 @@ def test_nothing_behind_a_broken_body_is_a_request(
             assert not made.exists(), number
 
 
+def test_nothing_behind_an_error_page_is_a_request(gunicorn: Gunicorn, tmp_path: Path) -> None:
+    """Where something around the wrapper answers what came of a broken body."""
+    made = tmp_path / "made"
+    with LiveServer(
+        gunicorn,
+        application="large_response_application:wrapped_in_an_error_page()",
+        worker=STOCK,
+        environment=SOON,
+    ) as server:
+        with server.connect() as connection:
+            headers, body, _ = BROKEN["chunks that stall"]
+            connection.send(head("POST", "/read", headers) + body)
+            response = connection.response()
+            assert (response.status, response.headers["connection"]) == (500, "close")
+            send_requests(connection, request("POST", f"/make?to={made}", b"", {}))
+        assert not made.exists()
+
+
 @pytest.mark.parametrize("served_by", ["worker", "wrapper"])
 def test_a_response_that_is_begun_and_not_sent_gives_way(
     gunicorn: Gunicorn, served_by: str

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from cooperative_upload import CooperativeUploadMiddleware
+from cooperative_upload import BodyError, CooperativeUploadMiddleware
 
 PIECE = b"large" * 20_000
 SIZE = 300 * len(PIECE)
@@ -67,5 +67,26 @@ def wrapped_out_of_reach() -> Callable[..., Iterable[bytes]]:
 
     def outer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         return inner(environ, lambda *args: start_response(*args))
+
+    return outer
+
+
+def wrapped_in_an_error_page() -> Callable[..., Iterable[bytes]]:
+    """With something around the wrapper that answers errors, as those that are too late are."""
+
+    def raising(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            return application(environ, start_response)
+        except BodyError as error:
+            raise RuntimeError from error
+
+    inner = CooperativeUploadMiddleware(raising)
+
+    def outer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            return inner(environ, start_response)
+        except RuntimeError:
+            start_response("500 Internal Server Error", [("Content-Length", "5")])
+            return [b"error"]
 
     return outer
