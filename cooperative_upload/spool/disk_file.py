@@ -136,4 +136,5 @@ def _read_without_waiting(descriptor: int, size: int, offset: int) -> bytes | No
         if error.errno in _MAY_BLOCK:
             return None
         raise
-    return bytes(memoryview(buffer)[:count])
+    # preadv2(2), BUGS: Linux 5.9 and 5.10 may return 0 before the end. A thread finds it out.
+    return bytes(memoryview(buffer)[:count]) or None

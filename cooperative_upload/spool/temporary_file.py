@@ -15,6 +15,7 @@ are freed when it ends, also if it failed halfway, and not at the next garbage c
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -335,8 +336,17 @@ class Spool(BlockReader, io.BufferedIOBase):
         else:
             self._checkpoint()
             most = min(size, _WINDOW_BYTES, self._size - self._next)
-            data = self._open_disk().read(most, self._next)
+            data = self._read_from_disk(most)
         self._next += len(data)
+        return data
+
+    def _read_from_disk(self, size: int) -> bytes:
+        """What is there before the end, which is never taken for nothing."""
+        with self._errors_of_storage():
+            data = self._open_disk().read(size, self._next)
+            if not data:
+                end = f"the file ends at {self._next:,} of {self._size:,} bytes"
+                raise OSError(errno.EIO, end)
         return data
 
     def _collect(self, block: bytes) -> None:
