@@ -12,7 +12,8 @@ Spool                  the temporary file that werkzeug's form parser writes fil
 UploadSettings         all settings, with their units, defaults and reasons
 UploadError            base of all that can go wrong, by who is at fault:
     BodyError          the client: IncompleteBody, MalformedBody, BodyTimeout, BodyTooSlow,
-                       BodyTooLarge, DigestMismatch; and PartialBody, UnsafePath
+                       BodyTooLarge, PartHeadersTooLarge, DigestMismatch; and PartialBody,
+                       UnsafePath
     StorageError, TooManyUploads, WorkerEnding
                        the server
     SettingsError      the operator
@@ -41,6 +42,7 @@ from .errors import (
     DigestMismatch,
     IncompleteBody,
     MalformedBody,
+    PartHeadersTooLarge,
     PartialBody,
     SettingsError,
     StorageError,
@@ -72,6 +74,7 @@ __all__ = [
     "IncompleteBody",
     "MalformedBody",
     "Part",
+    "PartHeadersTooLarge",
     "PartialBody",
     "Received",
     "SchedulerStatistics",

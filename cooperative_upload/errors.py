@@ -182,6 +182,22 @@ class BodyTooLarge(BodyError, RequestEntityTooLarge):
         )
 
 
+class PartHeadersTooLarge(BodyError, RequestEntityTooLarge):
+    """The headers of one part of a form are larger than the server accepts; HTTP status 413.
+
+    limit: the most bytes that are accepted.
+    """
+
+    ending = "too_large"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"The headers of a part of the form are too large: accepted are at most {limit:,} "
+            "bytes."
+        )
+
+
 class DigestMismatch(BodyError, BadRequest):
     """The body is not the one whose digest the client announced; HTTP status 400.
 

@@ -216,6 +216,14 @@ class UploadSettings:
         "frameworks have limits of their own.",
         _Range(0, _MOST_BYTES),
     )
+    max_part_header_bytes: int = _setting(
+        8 * 1024,
+        "Bytes of the headers of one part of a form, with its field's name and its file's, else a "
+        "413; what Apache takes for one header of a request, and gunicorn for one line. werkzeug "
+        "parses them in one go, up to 3.1.7 in a time that grows with their square: 430 kB took "
+        "3.3 seconds. 0: no limit but werkzeug's own (max_form_memory_size).",
+        _Range(0, _MOST_BYTES),
+    )
     max_uploads: int = _setting(
         0,
         "Uploads that a worker receives at once; those are the bodies that take turns. One counts "

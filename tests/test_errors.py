@@ -28,6 +28,7 @@ from cooperative_upload.errors import (
     BodyTooSlow,
     IncompleteBody,
     MalformedBody,
+    PartHeadersTooLarge,
     PartialBody,
     RequestError,
     SettingsError,
@@ -49,6 +50,7 @@ BODY_ERRORS: list[BodyError] = [
     BodyTooSlow(1234, None, 12.34, 500),
     BodyTooLarge(1 << 20, 5 << 30),
     BodyTooLarge(1 << 20, None),
+    PartHeadersTooLarge(8192),
 ]
 SERVER_ERRORS: list[RequestError] = [
     TooManyUploads("this client", 1000, 17),
@@ -96,6 +98,7 @@ def test_all_have_one_base_and_a_fault(error: UploadError, fault: str) -> None:
         (BodyTimeout(1, 2, 60), 408, "timed_out"),
         (BodyTooSlow(1, 2, 3, 4), 408, "too_slow"),
         (BodyTooLarge(1, 2), 413, "too_large"),
+        (PartHeadersTooLarge(1), 413, "too_large"),
         (TooManyUploads("this server", 1, 1), 503, "turned_away"),
         (WorkerEnding(), 503, "killed"),
         (StorageError(OSError(errno.EIO, "x")), 500, "not_stored"),

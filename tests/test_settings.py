@@ -41,6 +41,7 @@ DEFAULTS = {
     "max_body_bytes": 0,
     "max_urlencoded_bytes": 2097152,
     "max_json_bytes": 0,
+    "max_part_header_bytes": 8192,
     "max_uploads": 0,
     "max_uploads_per_client": 0,
     "client_ipv6_bits": 64,

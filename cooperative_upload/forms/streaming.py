@@ -21,7 +21,6 @@ from werkzeug.sansio.multipart import (
     Event,
     Field,
     File,
-    MultipartDecoder,
     NeedData,
 )
 
@@ -33,17 +32,17 @@ from ..body import (
     settings_of_body,
     take_body,
 )
-from ..errors import BodyTooLarge, DigestMismatch, MalformedBody, PartialBody
+from ..errors import BodyTooLarge, DigestMismatch, MalformedBody, PartHeadersTooLarge, PartialBody
 from ..settings import UploadSettings
 from ..spool import Spool, spool_beside
 from ..turns import current_scheduler
 from .digests import Digests, announced_digests
-from .multipart import BlockMultipartDecoder, is_supported
+from .multipart import BlockMultipartDecoder, LimitedMultipartDecoder, is_supported
 
-_DECODER = BlockMultipartDecoder if is_supported() else MultipartDecoder
+_DECODER = BlockMultipartDecoder if is_supported() else LimitedMultipartDecoder
 
-# What werkzeug's decoder holds of a part's headers at the most; its own default for a form.
-_MOST_HEADER_BYTES = 500_000
+# What werkzeug's decoder holds at the most of what is no content; its own default for a form.
+_MOST_HELD_BYTES = 500_000
 
 
 # What a field's text may have at the most if nobody says more.
@@ -215,7 +214,8 @@ def stream_parts(
     body that is no form, a BodyError for one that breaks off, and BodyAlreadyRead if the
     application read of it before. A request's max_content_length and
     max_form_parts (in Flask MAX_CONTENT_LENGTH and MAX_FORM_PARTS) hold here too, and more is a
-    413; an environ alone has no such limits.
+    413; an environ alone has no such limits. So are more headers of a part than the setting
+    max_part_header_bytes allows (PartHeadersTooLarge).
     """
     environ = _environ(request)
     settings = settings or settings_of_body(environ)
@@ -226,7 +226,7 @@ def stream_parts(
     body = take_body(request, environ, settings, "stream_parts()")
     _limit_as_asked(body, request)
     most_parts = getattr(request, "max_form_parts", None)
-    parts = _Parts(body, options.get("boundary", ""), most_parts)
+    parts = _Parts(body, options.get("boundary", ""), most_parts, settings)
     most_text = getattr(request, "max_form_memory_size", None)
     while (event := parts.next_event()) and not isinstance(event, Epilogue):
         if not isinstance(event, (Field, File)):
@@ -243,18 +243,27 @@ def stream_parts(
 class _Parts:
     """The events of werkzeug's decoder over a body."""
 
-    def __init__(self, body: CooperativeInput, boundary: str, most_parts: int | None) -> None:
+    def __init__(
+        self,
+        body: CooperativeInput,
+        boundary: str,
+        most_parts: int | None,
+        settings: UploadSettings,
+    ) -> None:
         if not boundary:
             raise MalformedBody(0, "the Content-Type of the form names no boundary")
         self._body = body
         self._decoder = _DECODER(
-            boundary.encode(), max_form_memory_size=_MOST_HEADER_BYTES, max_parts=most_parts
+            boundary.encode(), max_form_memory_size=_MOST_HELD_BYTES, max_parts=most_parts
         )
+        self._decoder.most_header_bytes = settings.max_part_header_bytes
 
     def next_event(self) -> Event:
         try:
             while isinstance(event := self._decoder.next_event(), NeedData):
                 self._decoder.receive_data(self._body.read(BLOCK_BYTES) or None)
+        except PartHeadersTooLarge as error:
+            raise self._body.rejected(error) from None
         except ValueError as error:
             what = MalformedBody(self._body.received, f"it is no form: {error}")
             raise self._body.rejected(what) from error

@@ -4,9 +4,9 @@ apply() replaces, in this process, what werkzeug uses where an application says 
 stream factory of the form parser, by one that makes Spools; FileStorage.save, by one that saves
 a Spool to a path without blocking the loop; and the multipart decoder by the one that is faster
 inside of large parts, and that lets others run between small ones. What it parses in one go,
-urlencoded forms and JSON, it parses within the limits of the settings. Everything else goes to
-werkzeug's own code: a request class with a stream factory of its own, a stream that is no Spool,
-a destination that is a file object.
+urlencoded forms, JSON and the headers of a part, it parses within the limits of the settings.
+Everything else goes to werkzeug's own code: a request class with a stream factory of its own, a
+stream that is no Spool, a destination that is a file object.
 
 It also lets a BodyError through the stream that werkzeug puts around wsgi.input where
 max_content_length is set, which would answer the same 400 without what went wrong.
@@ -27,12 +27,13 @@ from werkzeug.sansio.multipart import Event, Field, File
 from werkzeug.wrappers import Request
 from werkzeug.wsgi import LimitedStream
 
-from ..errors import BodyError
+from ..body import body_behind
+from ..errors import BodyError, PartHeadersTooLarge
 from ..settings import UploadSettings
 from ..settings_in_force import settings_of_request
 from ..spool import Spool
 from ..turns import current_scheduler
-from .multipart import BlockMultipartDecoder, is_supported
+from .multipart import BlockMultipartDecoder, LimitedMultipartDecoder, is_supported
 from .parse_limits import limit_json, limited_form
 
 _form_parser: Any = werkzeug.formparser
@@ -59,11 +60,13 @@ def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
 def apply(settings: UploadSettings) -> None:
     """Replace them, for this process. A second call changes the settings of the first."""
 
-    class Decoder(BlockMultipartDecoder):
+    class Decoder(_decoder_for(settings)):  # type: ignore[misc]
         """Lets others run between the parts of a form, of which one block can hold a thousand."""
 
+        most_header_bytes = settings.max_part_header_bytes
+
         def next_event(self) -> Event:
-            event = super().next_event()
+            event: Event = super().next_event()
             if isinstance(event, (Field, File)) and (scheduler := current_scheduler(settings)):
                 scheduler.checkpoint_within_turn()
             return event
@@ -77,7 +80,12 @@ def apply(settings: UploadSettings) -> None:
         options: dict[str, str] | None = None,
     ) -> tuple[IO[bytes], Any, Any]:
         limited = limited_form(stream, mimetype, content_length, settings)
-        _, form, files = _werkzeug_parse(self, limited, mimetype, content_length, options)
+        try:
+            _, form, files = _werkzeug_parse(self, limited, mimetype, content_length, options)
+        except PartHeadersTooLarge as error:
+            if body := body_behind(stream):
+                body.rejected(error)
+            raise
         return stream, form, files
 
     @functools.wraps(_werkzeug_get_json)
@@ -94,9 +102,13 @@ def apply(settings: UploadSettings) -> None:
     FileStorage.save = save_cooperatively  # type: ignore[method-assign]
     FormDataParser.parse = parse  # type: ignore[method-assign]
     Request.get_json = get_json  # type: ignore[method-assign]
-    if settings.fast_multipart and is_supported():
-        _form_parser.MultipartDecoder = Decoder
+    _form_parser.MultipartDecoder = Decoder
     LimitedStream.on_disconnect = _raise_what_is_known  # type: ignore[method-assign]
+
+
+def _decoder_for(settings: UploadSettings) -> type[LimitedMultipartDecoder]:
+    fast = settings.fast_multipart and is_supported()
+    return BlockMultipartDecoder if fast else LimitedMultipartDecoder
 
 
 _werkzeug_save = FileStorage.save

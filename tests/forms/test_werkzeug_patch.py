@@ -26,7 +26,7 @@ from werkzeug.wsgi import LimitedStream
 
 from cooperative_upload.body.request_body import CooperativeInput
 from cooperative_upload.forms import multipart, werkzeug_patch
-from cooperative_upload.forms.multipart import is_supported
+from cooperative_upload.forms.multipart import BlockMultipartDecoder, is_supported
 from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool.temporary_file import Spool, spools_closed_at_the_end
 
@@ -114,12 +114,12 @@ def test_a_second_call_changes_the_settings(settings: UploadSettings) -> None:
 
 
 def test_the_faster_decoder_can_be_left_out(settings: UploadSettings) -> None:
-    """fast_multipart off: werkzeug's decoder stays."""
+    """fast_multipart off: werkzeug's decoder, and the bound on headers."""
     module: Any = werkzeug.formparser
-    before = module.MultipartDecoder
     slow = UploadSettings(fast_multipart=False, spool_directory=settings.spool_directory)
     werkzeug_patch.apply(slow)
-    assert module.MultipartDecoder is before
+    assert not issubclass(module.MultipartDecoder, BlockMultipartDecoder)
+    assert module.MultipartDecoder.most_header_bytes == slow.max_part_header_bytes
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE, b""])
