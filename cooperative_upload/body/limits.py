@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class MinimumRate:
     """Whether a client sends fast enough, taken over windows of the time that it had.
@@ -15,6 +17,19 @@ class MinimumRate:
         self._window = window
         self._bytes = 0
         self._seconds = 0.0
+
+    def seconds_left(self, pending: int) -> float:
+        """How long a receive may take before it is certain that the window is too slow.
+
+        pending: bytes that may have come while it still waits.
+        """
+        if not self._minimum:
+            return math.inf
+        return max(self._window, (self._bytes + pending) / self._minimum) - self._seconds
+
+    def with_nothing_more(self, seconds: float) -> float:
+        """The rate of this window if so many more seconds bring nothing."""
+        return self._bytes / (self._seconds + seconds)
 
     def add(self, received: int, seconds: float) -> float | None:
         """Account for what came in that time of waiting for it.

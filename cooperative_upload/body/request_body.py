@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import gevent
+
 from ..errors import (
     STOPPED,
     BodyError,
@@ -24,6 +26,7 @@ from ..errors import (
     IncompleteBody,
     RequestError,
 )
+from ..hub import current_hub
 from ..monitoring import State, UploadRecord
 from ..settings import UploadSettings
 from ..settings_in_force import settings_in_force
@@ -33,6 +36,9 @@ from .limits import MinimumRate
 from .sources import SocketSource, Source, StreamSource
 
 E = TypeVar("E", bound=RequestError)
+
+# Seconds, about thirty years: gevent's timers take no infinity.
+_LONGEST_TIMER = 1e9
 
 # They are set for each block.
 _READING = State.READING
@@ -210,8 +216,7 @@ class CooperativeInput(BlockReader):
             raise BodyTooLarge(self._most_bytes, None)
         too_slow, self._too_slow = self._too_slow, None
         if too_slow is not None and self._received != self._content_length:
-            minimum = self._settings.min_rate_bytes
-            raise BodyTooSlow(self._received, self._content_length, too_slow, minimum)
+            raise self._slower_than_allowed(too_slow)
 
     def _receive_in_turn(self, receive: Callable[[int], bytes], size: int) -> bytes:
         scheduler = self._scheduler()
@@ -238,10 +243,24 @@ class CooperativeInput(BlockReader):
         if self._rate is None:
             return self._receive_in_time(receive, size)
         began = time.perf_counter()
-        block = self._receive_in_time(receive, size)
+        limit = _limit(self._rate.seconds_left(min(size, self._source.most_pending)))
+        try:
+            block = self._receive_in_time(receive, size)
+        except gevent.Timeout as timeout:
+            if timeout is not limit:
+                raise
+            rate = self._rate.with_nothing_more(time.perf_counter() - began)
+            raise self._slower_than_allowed(rate) from None
+        finally:
+            if limit is not None:
+                limit.close()
         if block:
             self._too_slow = self._rate.add(len(block), time.perf_counter() - began)
         return block
+
+    def _slower_than_allowed(self, rate: float) -> BodyTooSlow:
+        minimum = self._settings.min_rate_bytes
+        return BodyTooSlow(self._received, self._content_length, rate, minimum)
 
     def _receive_in_time(self, receive: Callable[[int], bytes], size: int) -> bytes:
         record, sock = self._record, self._limited_sock
@@ -279,3 +298,15 @@ def _minimum_rate(settings: UploadSettings) -> MinimumRate | None:
     if not settings.min_rate_bytes:
         return None
     return MinimumRate(settings.min_rate_bytes, settings.min_rate_window_seconds)
+
+
+def _limit(seconds: float) -> gevent.Timeout | None:
+    """Raised in the current greenlet after so long, unless it is closed; None where no hub runs.
+
+    Bytes that decide nothing (extensions of chunks, trailers, a TLS record that is not whole,
+    frames of HTTP/2 that bring no data) end no receive, and the socket's own limit begins anew
+    with each of them.
+    """
+    if current_hub() is None or seconds > _LONGEST_TIMER:
+        return None
+    return gevent.Timeout.start_new(seconds)

@@ -25,9 +25,11 @@ class Source(Protocol):
 
     read_ahead: bytes that may be asked for at once on behalf of smaller reads; 0 if asking for
         more than is needed could wait for bytes that the client does not send yet.
+    most_pending: bytes that may have come while a receive still waits; 0 if the first ends it.
     """
 
     read_ahead: int
+    most_pending: int
 
     def receive(self, size: int) -> bytes:
         """The next bytes, for a caller that can use `size` of them."""
@@ -45,6 +47,7 @@ class SocketSource:
     """
 
     read_ahead = BLOCK_BYTES
+    most_pending = 0
 
     def __init__(self, sock: Any, head: bytes, length: int) -> None:
         self._sock = sock
@@ -74,6 +77,7 @@ class PieceSource:
     """The pieces of a body as a server's decoder yields them, of any size, empty ones too."""
 
     read_ahead = BLOCK_BYTES
+    most_pending = 0
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -98,7 +102,7 @@ class StreamSource:
     def __init__(self, stream: Any, most_at_once: int = BLOCK_BYTES) -> None:
         self._read: Callable[[int], bytes] = stream.read
         self._readline: Callable[[int], bytes] = getattr(stream, "readline", self._read_some)
-        self._most_at_once = most_at_once
+        self._most_at_once = self.most_pending = most_at_once
 
     def receive(self, size: int) -> bytes:
         return self._read(min(size, self._most_at_once))

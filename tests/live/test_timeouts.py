@@ -39,6 +39,11 @@ TIMEOUTS = {
     "COOPERATIVE_UPLOAD_HEADER_TIMEOUT_SECONDS": str(HEADER_SECONDS),
 }
 MINIMUM_RATE = 20_000  # bytes a second
+RATE = {
+    **TIMEOUTS,
+    "COOPERATIVE_UPLOAD_MIN_RATE_BYTES": str(MINIMUM_RATE),
+    "COOPERATIVE_UPLOAD_MIN_RATE_WINDOW_SECONDS": "0.5",
+}
 
 
 @pytest.fixture(scope="module")
@@ -211,12 +216,7 @@ def test_uwsgi_body_that_stops_is_a_408(uwsgi_server: LiveServer) -> None:
 @pytest.fixture(scope="module")
 def rate_server(gunicorn: Gunicorn) -> Iterator[LiveServer]:
     """A minimum rate; and connections may be idle for longer than headers may take."""
-    environment = {
-        **TIMEOUTS,
-        "COOPERATIVE_UPLOAD_MIN_RATE_BYTES": str(MINIMUM_RATE),
-        "COOPERATIVE_UPLOAD_MIN_RATE_WINDOW_SECONDS": "0.5",
-    }
-    with LiveServer(gunicorn, application=APPLICATION, environment=environment) as server:
+    with LiveServer(gunicorn, application=APPLICATION, environment=RATE) as server:
         yield server
         assert "Traceback" not in server.log()
 
@@ -241,6 +241,42 @@ def test_body_that_comes_too_slowly_is_a_408(rate_server: LiveServer, framing: s
     assert error["class"] == "BodyTooSlow"
     assert error["expected"] == (None if framing == "chunked" else 1_000_000)
     assert 0 < error["received"] < 10_000
+
+
+ENDLESS = {
+    "extension of a chunk": b"5;" + b"x",
+    "trailers": chunk(b"hello") + b"0\r\n" + b"X",
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_bytes_that_decide_nothing_are_no_body(rate_server: LiveServer, what: str) -> None:
+    """They come often enough for every other limit."""
+    with rate_server.connect() as connection, counted(rate_server, too_slow=1):
+        connection.send(head("POST", "/data", CHUNKED) + ENDLESS[what])
+        while not connection.has_answer():
+            trickle(connection, [b"x"], 0.02)
+        assert connection.response().status == 408
+        assert connection.is_closed()
+
+
+def test_tls_record_that_never_ends(gunicorn: Gunicorn, certificate: Certificate) -> None:
+    """OpenSSL hands nothing of it out."""
+    with (
+        LiveServer(
+            gunicorn, application=APPLICATION, certificate=certificate, environment=RATE
+        ) as server,
+        server.connect() as connection,
+        counted(server, too_slow=1),
+    ):
+        connection.send(head("POST", "/data", {"Content-Length": "1000000"}))
+        sock: Any = connection.sock
+        sock.raw.sendall(b"\x17\x03\x03\x40\x00")  # a record of 16 KiB
+        end = time.monotonic() + 3 * BODY_SECONDS
+        while time.monotonic() < end:
+            sock.raw.sendall(b"x")
+            time.sleep(0.02)
+        assert connection.response().status == 408
 
 
 def test_body_that_comes_fast_enough_goes_on(rate_server: LiveServer) -> None:

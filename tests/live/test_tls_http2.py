@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -204,3 +205,25 @@ def test_http2_connection_that_is_shut_down_at_once(server: LiveServer) -> None:
             http2 = Http2Connection(connection)
             http2.send(http2.begin("POST", "/form", {"Content-Type": FORM_TYPE}), content(90_000))
             connection.vanish()
+
+
+def test_pings_are_no_body(newest: Gunicorn, certificate: Certificate) -> None:
+    """They keep a connection alive, and no upload: with a minimum rate it is a 408."""
+    environment = {
+        "COOPERATIVE_UPLOAD_MIN_RATE_BYTES": "200000",
+        "COOPERATIVE_UPLOAD_MIN_RATE_WINDOW_SECONDS": "0.5",
+    }
+    options = ("--http-protocols", "h2")
+    with (
+        LiveServer(newest, *options, certificate=certificate, environment=environment) as server,
+        server.connect(protocols=("h2",)) as connection,
+    ):
+        http2 = Http2Connection(connection)
+        stream = http2.begin("POST", "/data", {"Content-Length": "1000000"})
+        http2.send(stream, b"some of it")
+        give_up = time.monotonic() + 20
+        while not http2.has_ended(stream):
+            assert time.monotonic() < give_up, "it goes on"
+            http2.ping()
+            time.sleep(0.05)
+        assert http2.response(stream).status == 408

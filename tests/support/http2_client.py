@@ -72,6 +72,12 @@ class Http2Connection:
         self.send(stream, data, frame=frame, end=True)
         return self.response(stream)
 
+    def ping(self) -> None:
+        """Send a PING, and take what has come of the server."""
+        self._h2.ping(b"12345678")
+        self._flush()
+        self._receive()
+
     def cancel(self, stream: int) -> None:
         self._h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         self._flush()
@@ -84,6 +90,10 @@ class Http2Connection:
             self._receive()
         headers = self._headers[stream]
         return Response(int(headers[":status"]), headers, bytes(self._bodies[stream]))
+
+    def has_ended(self, stream: int) -> bool:
+        """Whether the whole response to it was received, or its reset."""
+        return stream in self._ended or stream in self.reset_streams
 
     def interim(self, stream: int) -> list[str]:
         """The statuses of the interim responses (1xx) that were received."""
