@@ -201,11 +201,12 @@ class UploadSettings:
     )
     max_urlencoded_bytes: int = _setting(
         2 * 1024 * 1024,
-        "Bytes of the largest urlencoded form that werkzeug parses, else a 413. Python does that "
-        "in one go, in which nobody else runs: 1 MiB takes up to a quarter of a second. A raw "
-        "body is not limited by it, though curl and wget call it application/x-www-form-"
-        "urlencoded unless told otherwise. 0: no limit. Other frameworks have limits of their "
-        "own.",
+        "Bytes of the largest urlencoded form that werkzeug parses, else a 413. It is parsed in "
+        "steps between which others run (where the body takes turns and patch_werkzeug is on), "
+        "but 1 MiB of escapes still takes most of a second of the processor, and many times its "
+        "size in memory. A raw body is not limited by it, though curl and wget call it "
+        "application/x-www-form-urlencoded unless told otherwise. 0: no limit. Other frameworks "
+        "have limits of their own.",
         _Range(0, _MOST_BYTES),
     )
     max_json_bytes: int = _setting(

@@ -63,7 +63,15 @@ HOUSE = [
     ),
     (
         "forms",
-        ["digests", "safe_path", "multipart", "parse_limits", "werkzeug_patch", "streaming"],
+        [
+            "digests",
+            "safe_path",
+            "multipart",
+            "parse_limits",
+            "urlencoded",
+            "werkzeug_patch",
+            "streaming",
+        ],
     ),
     (
         "exchange",

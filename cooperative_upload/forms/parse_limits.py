@@ -1,4 +1,4 @@
-"""Limits on bodies that Python parses in one go: urlencoded forms, and JSON.
+"""Limits on bodies that are parsed as a whole: urlencoded forms, and JSON.
 
 They belong to the parsing, and not to a Content-Type: curl --data-binary, wget --post-file and
 urllib call a raw body application/x-www-form-urlencoded unless they are told otherwise, and an

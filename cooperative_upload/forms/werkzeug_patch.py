@@ -3,8 +3,9 @@
 apply() replaces, in this process, what werkzeug uses where an application says nothing else: the
 stream factory of the form parser, by one that makes Spools; FileStorage.save, by one that saves
 a Spool to a path without blocking the loop; and the multipart decoder by the one that is faster
-inside of large parts, and that lets others run between small ones. What it parses in one go,
-urlencoded forms, JSON and the headers of a part, it parses within the limits of the settings.
+inside of large parts, and that lets others run between small ones. What it parses in one go, JSON
+and the headers of a part, it parses within the limits of the settings, and so it does urlencoded
+forms, in steps between which others run.
 Everything else goes to werkzeug's own code: a request class with a stream factory of its own, a
 stream that is no Spool, a destination that is a file object.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import os
+import urllib.parse
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -35,6 +37,7 @@ from ..spool import Spool
 from ..turns import current_scheduler
 from .multipart import BlockMultipartDecoder, LimitedMultipartDecoder, is_supported
 from .parse_limits import limit_json, limited_form
+from .urlencoded import pairs_in_steps
 
 _form_parser: Any = werkzeug.formparser
 _request: Any = werkzeug.wrappers.request
@@ -67,8 +70,8 @@ def apply(settings: UploadSettings) -> None:
 
         def next_event(self) -> Event:
             event: Event = super().next_event()
-            if isinstance(event, (Field, File)) and (scheduler := current_scheduler(settings)):
-                scheduler.checkpoint_within_turn()
+            if isinstance(event, (Field, File)):
+                _let_others_run(settings)
             return event
 
     @functools.wraps(_werkzeug_parse)
@@ -96,6 +99,12 @@ def apply(settings: UploadSettings) -> None:
             limit_json(self, settings)
         return _werkzeug_get_json(self, force, silent, cache)
 
+    @functools.wraps(_python_parse_qsl)
+    def parse_qsl(qs: str, **options: Any) -> Any:
+        if options != _AS_WERKZEUG_ASKS:
+            return _python_parse_qsl(qs, **options)
+        return pairs_in_steps(qs, options["errors"], lambda: _let_others_run(settings))
+
     make_spool = spool_factory(settings)
     _form_parser.default_stream_factory = make_spool
     _request.default_stream_factory = make_spool  # it has imported the name for itself
@@ -103,6 +112,8 @@ def apply(settings: UploadSettings) -> None:
     FormDataParser.parse = parse  # type: ignore[method-assign]
     Request.get_json = get_json  # type: ignore[method-assign]
     _form_parser.MultipartDecoder = Decoder
+    if hasattr(_form_parser, "parse_qsl"):
+        _form_parser.parse_qsl = parse_qsl
     LimitedStream.on_disconnect = _raise_what_is_known  # type: ignore[method-assign]
 
 
@@ -111,6 +122,15 @@ def _decoder_for(settings: UploadSettings) -> type[LimitedMultipartDecoder]:
     return BlockMultipartDecoder if fast else LimitedMultipartDecoder
 
 
+def _let_others_run(settings: UploadSettings) -> None:
+    if scheduler := current_scheduler(settings):
+        scheduler.checkpoint_within_turn()
+
+
+# What werkzeug's form parser calls it with.
+_AS_WERKZEUG_ASKS = {"keep_blank_values": True, "errors": "werkzeug.url_quote"}
+
+_python_parse_qsl = urllib.parse.parse_qsl
 _werkzeug_save = FileStorage.save
 _werkzeug_on_disconnect = LimitedStream.on_disconnect
 _werkzeug_parse = FormDataParser.parse

@@ -15,6 +15,7 @@ REPLACED: list[tuple[Any, str]] = [
     (werkzeug.formparser, "default_stream_factory"),
     (werkzeug.wrappers.request, "default_stream_factory"),
     (werkzeug.formparser, "MultipartDecoder"),
+    (werkzeug.formparser, "parse_qsl"),
     (FileStorage, "save"),
     (FormDataParser, "parse"),
     (Request, "get_json"),
