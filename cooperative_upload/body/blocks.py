@@ -8,6 +8,7 @@ that was received in one piece.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ class BlockReader:
             try:
                 self._before_return()
             except BaseException:
-                self._block, self._offset = data + self._block[self._offset :], 0
+                self._put_back(data)
                 raise
         return data
 
@@ -87,10 +88,11 @@ class BlockReader:
         # a whole gigabyte in one go at the end.
         whole = io.BytesIO()
         missing = wanted
-        while piece:
-            whole.write(piece)
-            missing -= len(piece)
-            piece = self._next_piece(missing, ahead)
+        with self._kept_if_broken_off(whole):
+            while piece:
+                whole.write(piece)
+                missing -= len(piece)
+                piece = self._next_piece(missing, ahead)
         return whole.getvalue()
 
     def _gather_line(self, limit: int) -> bytes:
@@ -99,13 +101,26 @@ class BlockReader:
         if not piece or piece.endswith(b"\n") or len(piece) == limit:
             return piece
         line = io.BytesIO()
-        while piece:
-            line.write(piece)
-            limit -= len(piece)
-            if piece.endswith(b"\n"):
-                break
-            piece = self._next_line_piece(limit)
+        with self._kept_if_broken_off(line):
+            while piece:
+                line.write(piece)
+                limit -= len(piece)
+                if piece.endswith(b"\n"):
+                    break
+                piece = self._next_line_piece(limit)
         return line.getvalue()
+
+    @contextlib.contextmanager
+    def _kept_if_broken_off(self, gathered: io.BytesIO) -> Iterator[None]:
+        """What was gathered when a later piece raises is what the next read begins with."""
+        try:
+            yield
+        except BaseException:
+            self._put_back(gathered.getvalue())
+            raise
+
+    def _put_back(self, data: bytes) -> None:
+        self._block, self._offset = data + self._block[self._offset :], 0
 
     def _next_piece(self, wanted: int, ahead: int) -> bytes:
         """Some bytes, at most `wanted`; up to `ahead` may be received for them."""

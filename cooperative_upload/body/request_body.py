@@ -176,6 +176,10 @@ class CooperativeInput(BlockReader):
         self._received_at_once = False
         self.checkpoint()
 
+    def _put_back(self, data: bytes) -> None:
+        if self._error is None:  # every read of a broken body raises
+            super()._put_back(data)
+
     def _receive(self, size: int) -> bytes:
         return self._next_block(self._source.receive, size)
 
