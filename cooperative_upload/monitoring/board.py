@@ -81,6 +81,9 @@ CLIENT_BYTES = 64
 METHOD_BYTES = 16
 PATH_BYTES = 264
 
+# The most bytes that a record can expect; what a client announces beyond that never comes.
+MOST_EXPECTED = 2**63 - 1
+
 # Seconds of which the greatest lag of each is kept.
 LAG_SECONDS = 120
 

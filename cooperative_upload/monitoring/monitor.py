@@ -22,6 +22,7 @@ from .board import (
     CLIENT_BYTES,
     DURATION_BOUNDS,
     METHOD_BYTES,
+    MOST_EXPECTED,
     NUMBERS,
     PATH_BYTES,
     RECORDS,
@@ -64,7 +65,7 @@ class Upload:
         number, record.number = record.number + 1, 0  # nobody looks at it until it is complete
         record.state = State.READING
         record.draining = record.received = record.ending = record.status = 0
-        record.expected = -1 if expected is None else expected
+        record.expected = -1 if expected is None else min(expected, MOST_EXPECTED)
         record.rate = record.arrived = record.ended = 0.0
         record.waited_for_turns = record.waited_for_client = record.waited_for_disk = 0.0
         process.write_key(self._position, key_of(chosen_id))
@@ -146,8 +147,12 @@ class _Process:
         self.numbers_before = list(self.sheet.numbers)
         self.running: dict[Any, Upload] = {}  # by greenlet
         self._taking = new_lock()  # for applications with a hub in each of several threads
+        # Those that somebody may ask for, and those that nobody can.
+        self._free_with_id: deque[int] = deque()
+        self._free_without_id: deque[int] = deque()
         used = range(self.sheet.records_used)
-        self._free = deque(sorted(used, key=lambda position: self.record(position).ended))
+        for position in sorted(used, key=lambda position: self.record(position).ended):
+            self.give_back(position)
 
     def record(self, position: int | None) -> UploadRecord:
         """The record in that position; one that nobody else sees for None."""
@@ -162,18 +167,28 @@ class _Process:
             self.sheet.keys[position].raw = key.ljust(KEY_BYTES, b"\0")
 
     def take_position(self) -> int | None:
-        """That of a record which was not used yet, or else ended longest ago; None if all run."""
+        """That of a record that ended long ago, else a new one, else of those that have ended.
+
+        One without an id comes before those with one, of which somebody may still ask how the
+        upload ended; of each kind that which ended first. None if all run.
+        """
         long_ago = time.monotonic() - KEPT_SECONDS
         with self._taking:
+            for free in (self._free_without_id, self._free_with_id):
+                if free and self.record(free[0]).ended < long_ago:
+                    return free.popleft()
             used: int = self.sheet.records_used
-            if used < RECORDS and not (self._free and self.record(self._free[0]).ended < long_ago):
+            if used < RECORDS:
                 self.sheet.records_used += 1
                 return used
-            return self._free.popleft() if self._free else None
+            free = self._free_without_id or self._free_with_id
+            return free.popleft() if free else None
 
     def give_back(self, position: int | None) -> None:
-        if position is not None:
-            self._free.append(position)
+        if position is None:
+            return
+        has_id = any(self.sheet.keys[position].raw)
+        (self._free_with_id if has_id else self._free_without_id).append(position)
 
 
 _board: Board | None = None

@@ -55,11 +55,16 @@ def test_uploads_without_a_record_are_killed_too(board: Board) -> None:
 
 def test_a_record_is_kept_as_long_as_there_are_others(board: Board) -> None:
     """Who asks for an upload that has ended finds it, until all others were used."""
+    numbers = itertools.count()
+
+    def other() -> Upload:
+        return upload(chosen_id=f"{AN_ID}-{next(numbers)}")
+
     upload(chosen_id=AN_ID).ended("complete", 200)
     for _ in range(RECORDS - 1):
-        upload().ended("complete", 200)
+        other().ended("complete", 200)
         assert find_progress(AN_ID) is not None
-    upload().ended("complete", 200)
+    other().ended("complete", 200)
     assert find_progress(AN_ID) is None
 
 
