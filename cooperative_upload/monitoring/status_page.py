@@ -224,7 +224,10 @@ def _checked(token: object) -> str:
 
 
 def _has_token(request: Request, token: str) -> bool:
-    given = request.authorization
+    try:
+        given = request.authorization
+    except ValueError:  # of base64 that is not ASCII, which werkzeug lets through
+        return False
     if given is None:
         return False
     claimed = {"basic": given.password, "bearer": given.token}.get(given.type)
