@@ -192,6 +192,12 @@ class UploadSettings:
         "quarter of gunicorn's default for worker_connections.",
         _Range(1, _MOST_AT_ONCE),
     )
+    lingering_rate_bytes: int = _setting(
+        64 * 1024 * 1024,
+        "Bytes a second that are thrown away of all such connections of a worker together. To "
+        "receive so many takes a hundredth of a core. 0: no limit.",
+        _Range(0, _MOST_BYTES),
+    )
     max_body_bytes: int = _setting(
         0,
         "Bytes of the largest body that is accepted, else a 413: before a byte of it is read if "

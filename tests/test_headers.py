@@ -79,7 +79,7 @@ def reading(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return []
 
 
-APPLICATIONS = [
+APPLICATIONS: list[Any] = [
     StatusPage(token="a-long-secret-token"),
     StatusPage(allow=["192.0.2.0/24"]),
     UploadProgress(most_streams=0),

@@ -38,6 +38,7 @@ DEFAULTS = {
     "lingering_seconds": 30.0,
     "lingering_idle_seconds": 5.0,
     "lingering_connections": 256,
+    "lingering_rate_bytes": 67108864,
     "max_body_bytes": 0,
     "max_urlencoded_bytes": 2097152,
     "max_json_bytes": 0,

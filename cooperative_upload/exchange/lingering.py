@@ -3,7 +3,8 @@
 To close a socket with unread data makes the kernel answer with a reset, and a client that meets
 it while it sends loses the response that it has not read yet. So the sending side alone is closed
 first, which the client sees as the end of the response, and what it still sends is thrown away
-until it closes too (RFC 9112 section 9.6). Bounded in time, in idleness and in connections.
+until it closes too (RFC 9112 section 9.6). Bounded in time, in idleness, in connections and in
+bytes a second; and who works on a body comes first.
 """
 
 from __future__ import annotations
@@ -14,11 +15,34 @@ import socket
 import time
 from typing import Any
 
+import gevent
+
 from ..monitoring import count
 from ..settings import UploadSettings
 from ..turns import current_scheduler
 
 _DISCARD_BYTES = 64 * 1024
+
+# Seconds: for less no timer is worth it. What is not waited for now is waited for later.
+_SHORTEST_PAUSE = 0.002
+
+
+class Allowance:
+    """Bytes a second, for all who share it.
+
+    rate: 0 for any.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._spent_until = 0.0
+
+    def spend(self, number: int, now: float) -> float:
+        """Account for so many bytes; returns the seconds to wait before the next are due."""
+        if not self._rate:
+            return 0.0
+        self._spent_until = max(self._spent_until, now) + number / self._rate
+        return self._spent_until - now
 
 
 class Lingering:
@@ -27,6 +51,7 @@ class Lingering:
     def __init__(self, settings: UploadSettings) -> None:
         self._settings = settings
         self._connections: dict[Any, None] = {}  # in the order of their beginning
+        self._allowance = Allowance(settings.lingering_rate_bytes)
 
     def close(self, sock: Any, to_come: int | None = None, seconds: float | None = None) -> None:
         """Return when the client has closed, or when its time is up. Raises no OSError.
@@ -76,7 +101,11 @@ class Lingering:
             left_to_come -= discarded
             count("lingered_bytes", discarded)
             count("bytes", discarded)
-            scheduler.requeue()
+            now = time.monotonic()
+            pause = min(self._allowance.spend(discarded, now), end - now)
+            if pause > _SHORTEST_PAUSE:
+                gevent.sleep(pause)
+            scheduler.stand_last()
 
 
 def _close_sending_side(sock: Any) -> None:
