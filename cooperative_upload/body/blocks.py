@@ -8,7 +8,6 @@ that was received in one piece.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 from collections.abc import Iterator
@@ -88,11 +87,14 @@ class BlockReader:
         # a whole gigabyte in one go at the end.
         whole = io.BytesIO()
         missing = wanted
-        with self._kept_if_broken_off(whole):
+        try:
             while piece:
                 whole.write(piece)
                 missing -= len(piece)
                 piece = self._next_piece(missing, ahead)
+        except BaseException:  # the next read begins with what has come
+            self._put_back(whole.getvalue())
+            raise
         return whole.getvalue()
 
     def _gather_line(self, limit: int) -> bytes:
@@ -101,23 +103,17 @@ class BlockReader:
         if not piece or piece.endswith(b"\n") or len(piece) == limit:
             return piece
         line = io.BytesIO()
-        with self._kept_if_broken_off(line):
+        try:
             while piece:
                 line.write(piece)
                 limit -= len(piece)
                 if piece.endswith(b"\n"):
                     break
                 piece = self._next_line_piece(limit)
-        return line.getvalue()
-
-    @contextlib.contextmanager
-    def _kept_if_broken_off(self, gathered: io.BytesIO) -> Iterator[None]:
-        """What was gathered when a later piece raises is what the next read begins with."""
-        try:
-            yield
         except BaseException:
-            self._put_back(gathered.getvalue())
+            self._put_back(line.getvalue())
             raise
+        return line.getvalue()
 
     def _put_back(self, data: bytes) -> None:
         self._block, self._offset = data + self._block[self._offset :], 0

@@ -78,27 +78,26 @@ class Admission:
         if not body.takes_turns:
             return
         with spending(State.WAITING_FOR_A_PLACE, "waited_for_turns"):
-            places.enter_context(self.upload_from(client))
+            self.take_places(client, places)
         # What the application does before its first read is part of the upload too: a hundred
         # uploads that begin at once would otherwise do it all in one round of the loop.
         body.checkpoint()
 
-    @contextlib.contextmanager
-    def upload_from(self, client: str) -> Iterator[None]:
-        """A place for one upload, for as long as the block runs. Raises TooManyUploads.
+    def take_places(self, client: str, places: contextlib.ExitStack) -> None:
+        """A place for one upload, as far as there are limits. Raises TooManyUploads.
 
         client: its address.
+        places: gives back what is taken here.
         """
         # The client's own limit comes first: who waits there takes no place from the others.
-        with self._place_of(client), self._place(self._places, "this server"):
-            yield
+        if self._settings.max_uploads_per_client:
+            places.enter_context(self._place_of(client))
+        if self._places is not None:
+            places.enter_context(self._place(self._places, "this server"))
 
     @contextlib.contextmanager
     def _place_of(self, address: str) -> Iterator[None]:
         limit = self._settings.max_uploads_per_client
-        if not limit:
-            yield
-            return
         client = client_of(address, self._settings.client_ipv6_bits)
         places = self._places_of.setdefault(client, _Places(limit))
         self._interest[client] = self._interest.get(client, 0) + 1
@@ -111,10 +110,7 @@ class Admission:
                 del self._interest[client], self._places_of[client]
 
     @contextlib.contextmanager
-    def _place(self, places: _Places | None, whose: str) -> Iterator[None]:
-        if places is None:
-            yield
-            return
+    def _place(self, places: _Places, whose: str) -> Iterator[None]:
         settings = self._settings
         if not places.take(settings.max_uploads_wait_seconds):
             limit = (

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -48,6 +49,14 @@ def let_the_next_run() -> None:
         gevent.sleep(0)
 
 
+@contextlib.contextmanager
+def upload_from(admission: Admission, client: str) -> Iterator[None]:
+    """What an upload has of the places while it runs."""
+    with contextlib.ExitStack() as places:
+        admission.take_places(client, places)
+        yield
+
+
 class Upload:
     """An upload in a greenlet of its own, which ends when it is told to."""
 
@@ -62,7 +71,7 @@ class Upload:
 
     def _run(self) -> None:
         try:
-            with self._admission.upload_from(self.client):
+            with upload_from(self._admission, self.client):
                 self.has_place = True
                 try:
                     self._end.wait()
@@ -90,7 +99,7 @@ def is_empty(admission: Admission, total: int, each: int) -> bool:
     with contextlib.ExitStack() as stack:
         for number in range(total):
             client = f"127.0.0.{number // each if each else number}"
-            stack.enter_context(admission.upload_from(client))
+            stack.enter_context(upload_from(admission, client))
     return not admission._places_of and not admission._interest
 
 
@@ -123,7 +132,7 @@ def test_a_small_body_needs_neither() -> None:
     def admit() -> None:
         with (
             hub_scheduler() as scheduler,
-            places.upload_from("127.0.0.1"),
+            upload_from(places, "127.0.0.1"),
             contextlib.ExitStack() as kept,
         ):
             places.admit(body(SMALL), "127.0.0.1", kept)
@@ -140,7 +149,7 @@ def test_a_body_that_is_too_large_is_refused_as_that(size: int) -> None:
 
     def admit() -> None:
         with (
-            places.upload_from("127.0.0.1"),
+            upload_from(places, "127.0.0.1"),
             contextlib.ExitStack() as kept,
             pytest.raises(BodyTooLarge),
         ):
@@ -155,7 +164,7 @@ def test_without_limits() -> None:
     free = admission()
     with contextlib.ExitStack() as stack:
         for _ in range(1000):
-            stack.enter_context(free.upload_from("127.0.0.1"))
+            stack.enter_context(upload_from(free, "127.0.0.1"))
         assert not free._places_of
         assert not free._interest
 
@@ -166,8 +175,8 @@ def test_so_many_in_all(total: int) -> None:
     places = admission(total=total)
     with contextlib.ExitStack() as stack:
         for number in range(total):
-            stack.enter_context(places.upload_from(f"127.0.0.{number}"))
-        with pytest.raises(TooManyUploads) as caught, places.upload_from("127.0.0.200"):
+            stack.enter_context(upload_from(places, f"127.0.0.{number}"))
+        with pytest.raises(TooManyUploads) as caught, upload_from(places, "127.0.0.200"):
             raise AssertionError("admitted")
         assert f"this server may have {total}." in str(caught.value)
         assert (caught.value.limit, caught.value.retry_after) == (total, 10)
@@ -181,8 +190,8 @@ def test_so_many_for_each_client(each: int) -> None:
     with contextlib.ExitStack() as stack:
         for client in ("127.0.0.1", "127.0.0.2"):
             for _ in range(each):
-                stack.enter_context(places.upload_from(client))
-            with pytest.raises(TooManyUploads) as caught, places.upload_from(client):
+                stack.enter_context(upload_from(places, client))
+            with pytest.raises(TooManyUploads) as caught, upload_from(places, client):
                 raise AssertionError("admitted")
             assert f"this client may have {each}." in str(caught.value)
         assert len(places._places_of) == 2
@@ -193,16 +202,16 @@ def test_so_many_for_each_client(each: int) -> None:
 def test_both_limits() -> None:
     """Whichever is reached first; a client that is refused takes no place from the others."""
     places = admission(total=3, each=2)
-    with places.upload_from("127.0.0.1"), places.upload_from("127.0.0.1"):
+    with upload_from(places, "127.0.0.1"), upload_from(places, "127.0.0.1"):
         with (
             pytest.raises(TooManyUploads, match="this client"),
-            places.upload_from("127.0.0.1"),
+            upload_from(places, "127.0.0.1"),
         ):
             raise AssertionError("admitted")
         with (
-            places.upload_from("127.0.0.2"),
+            upload_from(places, "127.0.0.2"),
             pytest.raises(TooManyUploads, match="this server"),
-            places.upload_from("127.0.0.3"),
+            upload_from(places, "127.0.0.3"),
         ):
             raise AssertionError("admitted")
     assert is_empty(places, 3, 2)
@@ -214,7 +223,7 @@ def test_a_failed_upload_gives_its_place_back(error: type[BaseException]) -> Non
     raised = TooManyUploads("this server", 1, 1) if error is TooManyUploads else error()
     places = admission(total=1, each=1)
     for _ in range(3):
-        with pytest.raises(error), places.upload_from("127.0.0.1"):
+        with pytest.raises(error), upload_from(places, "127.0.0.1"):
             raise raised
     assert is_empty(places, 1, 1)
 
@@ -240,12 +249,12 @@ def test_nobody_gets_in_before_those_who_wait(limits: dict[str, int]) -> None:
 
     def one_after_the_other() -> None:
         for _ in range(3):
-            with places.upload_from("127.0.0.1"):
+            with upload_from(places, "127.0.0.1"):
                 order.append("again")
                 gevent.sleep(0)
 
     def once() -> None:
-        with places.upload_from("127.0.0.1"):
+        with upload_from(places, "127.0.0.1"):
             order.append("waited")
 
     join(gevent.spawn(one_after_the_other), gevent.spawn(once))
@@ -304,7 +313,7 @@ def test_killed_between_its_place_and_its_turn(limits: dict[str, int]) -> None:
 
     def test() -> None:
         second = third = None
-        with places.upload_from("127.0.0.1"):
+        with upload_from(places, "127.0.0.1"):
             second, third = Upload(places), Upload(places)
         second.greenlet.kill(block=False)  # the place has just been given back
         wait_until(lambda: third.has_place)
@@ -399,7 +408,7 @@ def test_ten_thousand_uploads() -> None:
 
     def upload(client: str, rounds: int) -> None:
         try:
-            with places.upload_from(client):
+            with upload_from(places, client):
                 holding[client] += 1
                 seen["admitted"] += 1
                 try:
@@ -448,9 +457,9 @@ def test_who_is_one_client(one: str, other: str, same: bool) -> None:
 def test_the_network_of_a_client_is_a_setting() -> None:
     for prefix, allowed in ((64, False), (128, True), (48, False)):
         limited = Admission(UploadSettings(max_uploads_per_client=1, client_ipv6_bits=prefix))
-        with limited.upload_from("2001:db8::1"), contextlib.ExitStack() as second:
+        with upload_from(limited, "2001:db8::1"), contextlib.ExitStack() as second:
             if not allowed:
                 second.enter_context(pytest.raises(TooManyUploads))
-            with limited.upload_from("2001:db8::2"):
+            with upload_from(limited, "2001:db8::2"):
                 pass
         assert not limited._places_of  # nothing is kept of who has gone
