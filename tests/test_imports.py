@@ -65,6 +65,7 @@ HOUSE = [
         "forms",
         [
             "digests",
+            "hashing",
             "safe_path",
             "multipart",
             "parse_limits",

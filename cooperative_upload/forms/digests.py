@@ -74,6 +74,11 @@ class Digests:
                 raise ValueError(f"unknown digest {name!r}: there are {known}")
             self._running[name] = ALGORITHMS[name]()
 
+    @property
+    def names(self) -> list[str]:
+        """Which they are."""
+        return list(self._running)
+
     def update(self, data: bytes) -> None:
         """Add the next bytes."""
         for running in self._running.values():

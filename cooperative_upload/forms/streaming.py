@@ -36,7 +36,8 @@ from ..errors import BodyTooLarge, DigestMismatch, MalformedBody, PartHeadersToo
 from ..settings import UploadSettings
 from ..spool import Spool, spool_beside
 from ..turns import current_scheduler
-from .digests import Digests, announced_digests
+from .digests import announced_digests
+from .hashing import Hashing
 from .multipart import BlockMultipartDecoder, LimitedMultipartDecoder, is_supported
 
 _DECODER = BlockMultipartDecoder if is_supported() else LimitedMultipartDecoder
@@ -114,16 +115,17 @@ def receive(
         environ = {**environ, "HTTP_REPR_DIGEST": ""}
     announced = announced_digests(environ)
     names = dict.fromkeys([*digests, *(name for name, _ in announced)])
-    running = Digests(names)
+    hashing = Hashing(names, settings)
     with spool_beside(target, settings) as spool:
-        size = _copy(body, spool, running)
+        size = _copy(body, spool, hashing)
+        computed = hashing.finished()
         try:
             _check_size(size, content_range)
-            running.check(announced)
+            computed.check(announced)
         except (DigestMismatch, MalformedBody) as error:
             raise body.rejected(error) from None
         spool.move_to(target, fsync=fsync)
-    return Received(os.fspath(target), size, running.values(), content_range)
+    return Received(os.fspath(target), size, computed.values(), content_range)
 
 
 class Part(BlockReader):
@@ -173,11 +175,12 @@ class Part(BlockReader):
         fsync: bool = True,
     ) -> Received:
         """Store the content as the file `target`; as receive() does."""
-        running = Digests(digests)
+        hashing = Hashing(digests, self._settings)
         with spool_beside(target, self._settings) as spool:
-            size = _copy(self, spool, running)
+            size = _copy(self, spool, hashing)
+            computed = hashing.finished()
             spool.move_to(target, fsync=fsync)
-        return Received(os.fspath(target), size, running.values())
+        return Received(os.fspath(target), size, computed.values())
 
     def _receive(self, size: int) -> bytes:
         while not self._ended:
@@ -300,10 +303,10 @@ def _environ(request: Request) -> dict[str, Any]:
     return request if isinstance(request, dict) else request.environ
 
 
-def _copy(source: BlockReader, spool: Spool, digests: Digests) -> int:
+def _copy(source: BlockReader, spool: Spool, hashing: Hashing) -> int:
     """Write all of the source to the spool, and go back to its beginning; how many bytes."""
     for block in source.blocks(MOST_AT_ONCE):
-        digests.update(block)
+        hashing.update(block)
         spool.write(block)
     size = spool.tell()
     spool.seek(0)

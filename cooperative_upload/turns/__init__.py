@@ -7,13 +7,14 @@ monitoring alone.
 from .last_use import ClosedByLastUse, run_in_steps
 from .loop_probe import watch_loop
 from .scheduler import Scheduler, SchedulerStatistics, current_scheduler
-from .writer import Job, current_writer
+from .writer import Job, current_hasher, current_writer
 
 __all__ = [
     "ClosedByLastUse",
     "Job",
     "Scheduler",
     "SchedulerStatistics",
+    "current_hasher",
     "current_scheduler",
     "current_writer",
     "run_in_steps",

@@ -31,6 +31,7 @@ from ..monitoring import State, spending
 from ..settings import UploadSettings
 
 _ATTRIBUTE = "cooperative_upload_writer"
+_ATTRIBUTE_OF_HASHER = "cooperative_upload_hasher"
 
 # Seconds after which a call hangs: far above what a batch takes on a disk that works.
 _HANGS_AFTER = 1.0
@@ -102,7 +103,8 @@ class ThreadWriter:
         self._pool: Any = ThreadPool(threads, hub)
         self._begun: dict[object, float] = {}  # when each call that runs now began
         self._watcher: Any = None
-        _of_this_thread.guard = _EndOfThread(self._pool)
+        before = getattr(_of_this_thread, "guards", ())
+        _of_this_thread.guards = (*before, _EndOfThread(self._pool))
 
     def start(self, function: Callable[..., Any], *args: Any) -> Job:
         self._watch()
@@ -189,14 +191,25 @@ def current_writer(settings: UploadSettings) -> Writer:
 
     The first caller's settings give the number of threads and their priority.
     """
+    threads, spare_threads = settings.writer_threads, settings.writer_spare_threads
+    return _of_hub(_ATTRIBUTE, threads, spare_threads, settings.writer_nice)
+
+
+def current_hasher(settings: UploadSettings) -> Writer:
+    """Who computes for the current greenlet what lets go of the interpreter: digests of blocks.
+
+    One thread of its own, so that a client that asks for many digests delays no other's writes.
+    """
+    return _of_hub(_ATTRIBUTE_OF_HASHER, 1, 0, settings.writer_nice)
+
+
+def _of_hub(attribute: str, threads: int, spare_threads: int, nice: int) -> Writer:
     hub = current_hub()
     if hub is None:
         return _DIRECT
-    writer: Writer | None = hub.__dict__.get(_ATTRIBUTE)
+    writer: Writer | None = hub.__dict__.get(attribute)
     if writer is None:
-        writer = hub.__dict__[_ATTRIBUTE] = ThreadWriter(
-            hub, settings.writer_threads, settings.writer_spare_threads, settings.writer_nice
-        )
+        writer = hub.__dict__[attribute] = ThreadWriter(hub, threads, spare_threads, nice)
     return writer
 
 

@@ -108,15 +108,17 @@ def hub_scheduler(
 @contextlib.contextmanager
 def hub_writer() -> Iterator[None]:
     """No writer yet in this hub: the next user makes a new one. Its threads end soon after."""
-    with _replaced(writer._ATTRIBUTE):
+    attributes = (writer._ATTRIBUTE, writer._ATTRIBUTE_OF_HASHER)
+    with _replaced(attributes[0]), _replaced(attributes[1]):
         try:
             yield
         finally:
-            made: Any = get_hub().__dict__.get(writer._ATTRIBUTE)
-            if made is not None:
-                gevent.sleep(0)  # what was handed over to be done soon is in the pool then
-                made._pool.join()
-                made._pool.kill()
+            gevent.sleep(0)  # what was handed over to be done soon is in the pool then
+            for attribute in attributes:
+                made: Any = get_hub().__dict__.get(attribute)
+                if made is not None:
+                    made._pool.join()
+                    made._pool.kill()
 
 
 @contextlib.contextmanager
