@@ -13,6 +13,7 @@ from typing import Any
 
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
+from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from cooperative_upload.worker import Worker
@@ -23,20 +24,26 @@ ADDRESS = ("127.0.0.1", 1)
 Application = Callable[[Any], object]
 
 
-class _Gunicorn(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
+class _Application(AsyncWorker):  # type: ignore[misc]  # gunicorn has no type hints
+    """The half that is left out. It stands behind GeventWorker, which our Worker passes by."""
+
+    application: Application
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        self.application(req)
+
+
+class _Gunicorn(GeventWorker, _Application):  # type: ignore[misc]
     """What our Worker sees of gunicorn's."""
 
     def __init__(self) -> None:
         self.cfg = CONFIG
         self.alive = True
         self.log = logging.getLogger(__name__)
-        self.application: Application = lambda request: None
+        self.application = lambda request: None
 
     def init_process(self) -> None:
         """Nothing: no signals, no loop."""
-
-    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        self.application(req)
 
 
 class WorkerInProcess(Worker, _Gunicorn):
