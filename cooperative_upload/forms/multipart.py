@@ -47,9 +47,8 @@ class LimitedMultipartDecoder(MultipartDecoder):
         most = self.most_header_bytes
         if not most or len(self.buffer) <= most:
             return False
-        if self.buffer.startswith(
-            b"\n"
-        ):  # of the delimiter, where a block ended within its "\r\n"
+        # Of the delimiter, where a block ended within its "\r\n".
+        if self.buffer.startswith(b"\n"):
             most += 1
         end = _BLANK_LINE.search(self.buffer, 0, most + _LONGEST_BLANK_LINE)
         if end is None:

@@ -19,12 +19,6 @@ from live_server import Certificate, Gunicorn, LiveServer, wait_until
 
 KIB = 1024
 BLOCK = 64 * KIB
-DRAINED = 256 * KIB  # bytes of an unread body that cost the connection nothing
-ASKING = {"Expect": "100-continue"}
-CHUNKED = {"Transfer-Encoding": "chunked"}
-LARGE = content(20_000_000)
-END_OF_TLS = 100  # bytes: more than the record with which a client ends TLS
-TRIES = 10  # what is lost now and then is lost
 
 
 def endless(connection: Connection) -> None:

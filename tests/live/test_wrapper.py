@@ -26,7 +26,6 @@ from http_client import (
     chunked,
     content,
     data_description,
-    form,
     form_description,
     head,
     pieces_of,
@@ -46,19 +45,7 @@ from other_servers import (
     serving_process,
 )
 from wrapped_application import results_of
-
-CHUNKED = {"Transfer-Encoding": "chunked"}
-CHUNKED_FORM = {**CHUNKED, "Content-Type": FORM_TYPE}
-
-LARGE = Part("file", content(3_000_000), "large.bin")
-PARTS = [
-    Part("title", b"a title"),
-    LARGE,
-    Part("empty", b"", "empty.bin"),
-    Part("small", content(100_000, seed=1), "small.bin"),
-]
-FORM = form(*PARTS)
-DATA = content(2_000_000)
+from wrapped_bodies import CHUNKED, CHUNKED_FORM, DATA, FORM, LARGE, PARTS
 
 # A body of a megabyte and more, of which so much arrives.
 ARRIVED = 600_000

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 from http_client import (
-    FORM_TYPE,
-    Part,
     chunk,
     chunked,
-    content,
     data_description,
-    form,
     form_description,
     head,
     pieces_of,
@@ -24,19 +20,7 @@ from other_servers import (
 )
 from uploads import EndlessUpload, pings_counted
 from wrapped_application import LIMIT_BYTES
-
-CHUNKED = {"Transfer-Encoding": "chunked"}
-CHUNKED_FORM = {**CHUNKED, "Content-Type": FORM_TYPE}
-
-LARGE = Part("file", content(3_000_000), "large.bin")
-PARTS = [
-    Part("title", b"a title"),
-    LARGE,
-    Part("empty", b"", "empty.bin"),
-    Part("small", content(100_000, seed=1), "small.bin"),
-]
-FORM = form(*PARTS)
-DATA = content(2_000_000)
+from wrapped_bodies import CHUNKED, CHUNKED_FORM, DATA, FORM, PARTS
 
 # Limits.
 
