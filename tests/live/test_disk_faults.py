@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import resource
@@ -309,8 +310,9 @@ def test_want_of_descriptors_is_a_503(server: LiveServer) -> None:
     with HalfUpload(server) as upload, server.connect() as connection:
         server.wait_for_spool()
         connection.ping()
-        taken = max(int(name) for name in os.listdir(f"/proc/{worker}/fd"))
-        with limited(worker, resource.RLIMIT_NOFILE, taken + 1):
+        taken = {int(name) for name in os.listdir(f"/proc/{worker}/fd")}
+        lowest_free = next(number for number in itertools.count() if number not in taken)
+        with limited(worker, resource.RLIMIT_NOFILE, lowest_free):
             check_not_stored(connection.post_form("/form", FITTING), NO_DESCRIPTORS)
             assert upload.finish().json() == form_description(upload.part)
     check_stored(server)
