@@ -19,8 +19,9 @@ from loadtest.servers.processes import get_status
 
 SECONDS = 60  # one run takes a few; this is for a machine that is very busy
 
-# As small as still shows that everything works.
-BARE = ("--idle-seconds", "0.3", "--no-warm-up", "--no-html", "--rate", "200")
+# As small as still shows that everything works. Half of the small requests open a connection of
+# their own; at 200 a second over TLS their handshakes were more than a busy machine could do.
+BARE = ("--idle-seconds", "0.3", "--no-warm-up", "--no-html", "--rate", "50")
 SMALL = ("--total", "20MB", *BARE)
 
 
