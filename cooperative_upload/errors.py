@@ -25,7 +25,9 @@ from typing import ClassVar, Literal
 from werkzeug.exceptions import (
     BadRequest,
     ClientDisconnected,
+    Conflict,
     HTTPException,
+    NotFound,
     RequestEntityTooLarge,
     RequestTimeout,
     ServiceUnavailable,
@@ -283,7 +285,7 @@ class StorageError(RequestError, OSError):
     """
 
     ending = "not_stored"
-    fault = "server"
+    fault: ClassVar[Literal["server", "operator"]] = "server"
     code = 500
     description = "The server can't store the upload: its storage does not work."
 
@@ -321,6 +323,54 @@ class StorageBusy(StorageError):
 
     code = 503
     description = "The server can't store the upload now: it has no descriptor or memory left."
+
+
+class StorageUnavailable(StorageError):
+    """A store on another machine does not answer, or too slowly, or says so; HTTP status 503."""
+
+    code = 503
+    description = "The server can't store the upload now: its storage is out of reach. Try again."
+
+
+class StorageRefused(StorageError):
+    """A store does not take what this server sends: no such bucket, no right; HTTP status 500."""
+
+    fault = "operator"
+    description = "The server can't store the upload: its storage refuses it."
+
+
+class StoredDiffers(StorageError):
+    """What a store says it has is not what it was sent; HTTP status 500. Nothing is kept."""
+
+    description = "The server could not store the upload as it was sent."
+
+
+class AlreadyStored(RequestError, Conflict):
+    """There is an object of that key, and it may not be replaced; HTTP status 409.
+
+    key: the object's.
+    """
+
+    ending = "not_stored"
+    fault = "client"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"There is a {key!r} already, and it is not to be replaced.")
+
+
+class NotStored(RequestError, NotFound):
+    """There is no such object, or no such writing any more; HTTP status 404.
+
+    key: the object's.
+    """
+
+    ending = "not_stored"
+    fault = "client"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"There is no {key!r}.")
 
 
 _FOR_WANT_OF_ROOM: dict[int, type[StorageError]] = {
