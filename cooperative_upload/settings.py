@@ -300,6 +300,14 @@ class UploadSettings:
         "linked.",
     )
 
+    storage_fsync: bool = _setting(
+        True,
+        "Whether a storage on a disk has content and names on the medium before it says that they "
+        "are stored, so that they outlive a loss of power. Off, they outlive the end of a "
+        "process, however it ends, and no more: for disks that are slow at it and files that can "
+        "be sent again.",
+    )
+
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
             value = _checked(setting.name, getattr(self, setting.name), type(setting.default))

@@ -55,6 +55,7 @@ HOUSE = [
             "saving",
             "disk_file",
             "budgets",
+            "batches",
             "packed_file",
             "request_spools",
             "temporary_file",
@@ -88,7 +89,26 @@ HOUSE = [
         ],
     ),
     ("", ["middleware", "flask_ext", "django_ext", "worker", "__init__"]),
-    ("storage", ["ranges", "contract"]),
+    (
+        "storage",
+        [
+            "ranges",
+            "contract",
+            "keys",
+            "local_errors",
+            "local_folder",
+            "local_records",
+            "local_publishing",
+            "local_deposit",
+            "local_journal",
+            "local_room",
+            "local_writing",
+            "local_content",
+            "local_listing",
+            "local",
+            "addresses",
+        ],
+    ),
 ]
 
 # Folders above the entrances: applications import from them, by what they hand on.

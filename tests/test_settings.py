@@ -53,6 +53,7 @@ DEFAULTS = {
     "patch_werkzeug": True,
     "fast_multipart": True,
     "save_whole": False,
+    "storage_fsync": True,
 }
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}

@@ -5,13 +5,14 @@ here.
 """
 
 from .parse_limits import limit_json, limited_form
-from .safe_path import path_below
+from .safe_path import checked_names, path_below
 from .streaming import Part, Received, receive, stream_parts
 from .werkzeug_patch import save_cooperatively, spool_factory
 
 __all__ = [
     "Part",
     "Received",
+    "checked_names",
     "limit_json",
     "limited_form",
     "path_below",

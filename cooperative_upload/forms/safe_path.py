@@ -59,10 +59,9 @@ def path_below(directory: str | os.PathLike[str], name: str, *, for_windows: boo
     Looks at the disk for symbolic links alone, in a thread where a hub runs the caller; the path
     need not exist.
     """
-    names = name.split("/")
-    for one in names:
-        _check(one, name)
-        if for_windows:
+    names = checked_names(name)
+    if for_windows:
+        for one in names:
             _check_for_windows(one)
     looking = current_writer(settings_in_force()).start(_followed, os.fspath(directory), names)
     root, path = looking.result()
@@ -71,6 +70,14 @@ def path_below(directory: str | os.PathLike[str], name: str, *, for_windows: boo
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise UnsafePath("The name of the file has too many directories.")
     return Path(path)
+
+
+def checked_names(path: str) -> list[str]:
+    """The names of a relative path. Raises UnsafePath as path_below() does, without a look."""
+    names = path.split("/")
+    for name in names:
+        _check(name, path)
+    return names
 
 
 def _followed(directory: str, names: list[str]) -> tuple[str, str]:

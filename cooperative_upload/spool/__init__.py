@@ -1,15 +1,35 @@
 """Files: the temporary one that a part is written to, and the ways in which content is saved.
 
-All that may block is done by the writing threads of turns. Forms and exchanges import from here.
+All that may block is done by the writing threads of turns. Forms, exchanges and storages import
+from here.
 """
 
-from .request_spools import RequestSpools
+from .batches import Batches
+from .disk_file import DiskFile
+from .file_access import is_alike, take_over_access
+from .file_content import copied, write_all
+from .request_spools import RequestSpools, worker_budgets
+from .saving import Fill, Saving, fsync_directory
 from .target import spool_beside
 from .temporary_file import Spool, spools_closed_at_the_end
+from .unnamed_file import create_named, link_unnamed, open_unnamed
 
 __all__ = [
+    "Batches",
+    "DiskFile",
+    "Fill",
     "RequestSpools",
+    "Saving",
     "Spool",
+    "copied",
+    "create_named",
+    "fsync_directory",
+    "is_alike",
+    "link_unnamed",
+    "open_unnamed",
     "spool_beside",
     "spools_closed_at_the_end",
+    "take_over_access",
+    "worker_budgets",
+    "write_all",
 ]

@@ -1,4 +1,4 @@
-"""DiskFile: an unnamed temporary file that the loop never waits for.
+"""DiskFile: a file, as a rule an unnamed temporary one, that the loop never waits for.
 
 The rules:
 
@@ -6,7 +6,7 @@ The rules:
   not in the page cache, copying, linking, and closing (to free the pages of a large unlinked
   file takes the kernel about 100 ms for a gigabyte).
 * There is one descriptor, and it is closed after its last use has ended, by whoever ends last.
-* Nobody else has this file. What is saved is a copy, or else this is closed with it.
+* Nobody else has an unnamed file. What is saved is a copy, or else this is closed with it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from ..settings import UploadSettings
 from ..turns import ClosedByLastUse, Job, run_in_steps
 from .file_content import copied, write_all
-from .saving import Fill, Saving, moved, written_in_place, written_whole
+from .saving import Fill, Saving, Taking, written_in_place, written_whole
 from .unnamed_file import create_unnamed
 
 # preadv2(2) with RWF_NOWAIT: it would have had to wait, or the file system can't tell.
@@ -30,11 +31,18 @@ class DiskFile:
     """A file without a name in the spool's directory. Raises OSError where it can't be made.
 
     when_closed: called once its descriptor is closed, or could not be had.
+    opens: for a file that has a name: gives a descriptor of it, called by a thread.
     """
 
-    def __init__(self, settings: UploadSettings, when_closed: Callable[[], object] = int) -> None:
+    def __init__(
+        self,
+        settings: UploadSettings,
+        when_closed: Callable[[], object] = int,
+        opens: Callable[[], int] | None = None,
+    ) -> None:
         self._settings = settings
         self._when_closed = when_closed
+        self._opens = opens
         self._descriptor = -1
         self._can_be_linked = False
         self._uses = ClosedByLastUse(settings, self._close_descriptor)
@@ -53,9 +61,13 @@ class DiskFile:
         """Whether it can reach so far."""
         return True
 
+    def start(self, function: Callable[[int], Any]) -> Job:
+        """Have a thread call `function` with the descriptor."""
+        return self._uses.start(lambda: function(self._descriptor))
+
     def start_write(self, blocks: Sequence[bytes], offset: int) -> Job:
         """Begin to write all of the blocks, at most 1,024 of them (IOV_MAX), at `offset`."""
-        return self._uses.start(lambda: write_all(self._descriptor, blocks, offset))
+        return self.start(lambda descriptor: write_all(descriptor, blocks, offset))
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset` on, at least one unless the file ends there."""
@@ -78,13 +90,10 @@ class DiskFile:
         """Make it the file `path`, whole or not at all."""
         self._save(written_whole(path, self._content(start, end), fsync=fsync))
 
-    def move_to(self, path: str, start: int, end: int, *, fsync: bool) -> None:
-        """The same, without a copy where that can be. Nothing but close() may be called then."""
-        content = self._content(start, end)
-        if start == 0 and self._can_be_linked:
-            self._save(moved(self._descriptor, path, content, fsync=fsync))
-        else:
-            self._save(written_whole(path, content, fsync=fsync))
+    def hand_over(self, take: Taking, start: int, end: int) -> None:
+        """Have `take` make something of what lies between. Nothing but close() may follow."""
+        own = self._descriptor if start == 0 and self._can_be_linked else None
+        self._save(take(own, self._content(start, end)))
 
     def copy_into(self, own: DiskFile, start: int, end: int) -> None:
         """Copy what lies between `start` and `end` to the beginning of an empty file."""
@@ -117,7 +126,10 @@ class DiskFile:
         run_in_steps(steps, self._settings, when_closed=self._uses.end_use)
 
     def _create(self) -> None:
-        self._descriptor, self._can_be_linked = create_unnamed(self._settings.spool_path)
+        if self._opens is not None:
+            self._descriptor = self._opens()
+        else:
+            self._descriptor, self._can_be_linked = create_unnamed(self._settings.spool_path)
 
     def _close_descriptor(self) -> None:
         if self._descriptor != -1:

@@ -26,7 +26,7 @@ def is_alike(one: int, other: int) -> bool:
     return _status(one) == _status(other) and _attributes(one) == _attributes(other)
 
 
-def take_over_access(descriptor: int, existing: os.stat_result, path: str) -> None:
+def take_over_access(descriptor: int, existing: os.stat_result, path: int | str) -> None:
     """Give an open file the owner, mode and access control list of the one at `path`.
 
     Not the bits for set-user-ID, set-group-ID and sticky: they spoke of the content that was

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ..settings import UploadSettings
 from ..turns import ClosedByLastUse, Job
 from .disk_file import DiskFile
+from .saving import Taking
 
 
 class PackedFile:
@@ -79,7 +80,11 @@ class PackedContent:
         """As DiskFile's."""
         self._file.save_to(path, self.begins + start, self.begins + end, fsync=fsync)
 
-    move_to = save_to  # the file is not this content's alone
+    def hand_over(self, take: Taking, start: int, end: int) -> None:
+        """As DiskFile's; the file is not this content's alone."""
+        self._file.hand_over(
+            lambda _, content: take(None, content), self.begins + start, self.begins + end
+        )
 
     def copy_into(self, own: DiskFile) -> None:
         """Copy it to the beginning of an empty file."""

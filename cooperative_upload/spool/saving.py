@@ -27,6 +27,13 @@ from .unnamed_file import create_named, link_unnamed, open_unnamed, random_path
 Fill = Callable[[int], Iterable[None]]
 Saving = Generator[None, None, None]
 
+Taking = Callable[[int | None, Fill], Saving]
+"""What makes something of all content of a file that is given up.
+
+Called with the file's descriptor where it has no name, can be linked and has this content alone,
+else with None; and with what appends the content to another file.
+"""
+
 # What says that a file can't be put in the place of another, or can't be given its rights, where
 # writing to it may still be possible: a mount point (EBUSY), a mount that knows no modes (EPERM).
 _REFUSED = frozenset(
@@ -79,7 +86,7 @@ def written_whole(path: str, fill: Fill, *, fsync: bool) -> Saving:
     yield from written_in_place(path, fill, fsync=fsync)
 
 
-def moved(descriptor: int, path: str, fill: Fill, *, fsync: bool) -> Saving:
+def moved(descriptor: int | None, path: str, fill: Fill, *, fsync: bool) -> Saving:
     """Give a file without a name the name `path`; where that can't be, as written_whole.
 
     It can't be where the path is on another file system, names something that can't be replaced,
@@ -87,7 +94,11 @@ def moved(descriptor: int, path: str, fill: Fill, *, fsync: bool) -> Saving:
     descriptor is left to the caller.
     """
     target = _followed(path)
-    if _is_replaceable(target) and _is_as_new_in(os.path.dirname(target), descriptor):
+    if (
+        descriptor is not None
+        and _is_replaceable(target)
+        and _is_as_new_in(os.path.dirname(target), descriptor)
+    ):
         with contextlib.suppress(OSError):  # if it is worse, the copy tells
             if _put_in_place(_UnnamedFile(descriptor), target, fsync=fsync):
                 return
@@ -156,7 +167,7 @@ def _put_in_place(new: _UnnamedFile, target: str, *, fsync: bool) -> bool:
             return False
         raise
     if fsync:
-        _fsync_directory(os.path.dirname(target))
+        fsync_directory(os.path.dirname(target))
     return True
 
 
@@ -218,7 +229,8 @@ def _removed_in_the_end(path: str) -> Generator[None, None, None]:
             os.unlink(path)
 
 
-def _fsync_directory(directory: str) -> None:
+def fsync_directory(directory: str) -> None:
+    """Return when the names in a directory are on the medium."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -32,7 +32,7 @@ from .disk_file import DiskFile
 from .file_content import append
 from .packed_file import PackedContent
 from .request_spools import RequestSpools, spools_of_request, worker_budgets
-from .saving import Fill, Saving, written_in_place, written_whole
+from .saving import Fill, Saving, Taking, moved, written_in_place, written_whole
 
 # Blocks that one write takes: IOV_MAX of Linux, and far above what a batch of usual blocks has.
 _MOST_BLOCKS = 1024
@@ -258,9 +258,18 @@ class Spool(BlockReader, io.BufferedIOBase):
         A spool on disk that is at its beginning becomes the file, where it is on the same file
         system and has the rights that a new file there would have. It stays open if this raises.
         """
+        self.hand_over(
+            lambda own, content: moved(own, os.fsdecode(path), content, fsync=fsync),
+        )
+
+    def hand_over(self, take: Taking) -> None:
+        """Have a thread make something of what lies behind the position, and close this file.
+
+        It stays open if this raises.
+        """
         self._save(
-            lambda disk, start: disk.move_to(os.fsdecode(path), start, self._size, fsync=fsync),
-            lambda rest: written_whole(os.fsdecode(path), rest, fsync=fsync),
+            lambda disk, start: disk.hand_over(take, start, self._size),
+            lambda rest: take(None, rest),
         )
         self.close()
 

@@ -57,6 +57,10 @@ class Description:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+UNDESCRIBED = Description()
+"""Of an object of which nothing is said."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """An object that is there.
@@ -159,7 +163,7 @@ class Storage(Protocol):
     """Where objects are kept. One is made for each process and shared by all its greenlets."""
 
     def deposit(
-        self, key: str, *, size: int | None = None, description: Description = Description()
+        self, key: str, *, size: int | None = None, description: Description = UNDESCRIBED
     ) -> Deposit:
         """For content that one request brings.
 
@@ -167,7 +171,7 @@ class Storage(Protocol):
         """
 
     def begin(
-        self, key: str, *, size: int | None = None, description: Description = Description()
+        self, key: str, *, size: int | None = None, description: Description = UNDESCRIBED
     ) -> Token:
         """Begin a writing. Reserves room where the storage can and the size is known.
 

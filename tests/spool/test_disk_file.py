@@ -34,6 +34,7 @@ from cooperative_upload.settings import UploadSettings
 from cooperative_upload.spool import disk_file as disk_file_module
 from cooperative_upload.spool import file_content
 from cooperative_upload.spool.disk_file import DiskFile
+from cooperative_upload.spool.saving import moved
 from cooperative_upload.spool.temporary_file import Spool
 from cooperative_upload.spool.unnamed_file import create_unnamed
 from cooperative_upload.turns.last_use import ClosedByLastUse
@@ -307,7 +308,7 @@ def test_closed_twice(file: DiskFile, settings: UploadSettings, directory: Path)
         lambda: file.read(1, 0),
         lambda: file.truncate(0),
         lambda: file.write_to(path, 0, 1),
-        lambda: file.move_to(path, 0, 1, fsync=False),
+        lambda: file.hand_over(lambda own, fill: moved(own, path, fill, fsync=False), 0, 1),
     ):
         with pytest.raises(ValueError, match="closed file"):
             use()
@@ -459,7 +460,10 @@ def test_what_is_moved_begins_where_it_is_to(
     def move() -> bool:
         file = DiskFile(settings)
         file.start_write([content], 0).result()
-        file.move_to(str(directory / "moved"), start, len(content), fsync=False)
+        target = str(directory / "moved")
+        file.hand_over(
+            lambda own, fill: moved(own, target, fill, fsync=False), start, len(content)
+        )
         is_the_same = os.fstat(file.descriptor).st_ino == (directory / "moved").stat().st_ino
         file.close()
         return is_the_same

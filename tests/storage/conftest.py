@@ -1,0 +1,5 @@
+"""The contract that the tests of storages share shows what was compared, as tests do."""
+
+import pytest
+
+pytest.register_assert_rewrite("storage_contract")
