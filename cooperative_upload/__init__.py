@@ -6,6 +6,7 @@ CooperativeUploadMiddleware
 flask_ext.CooperativeUpload
                        the same as a Flask extension
 receive, stream_parts  bodies and parts of forms as they come, stored whole or not at all
+save_to                the same for a file of a form that was parsed already
 path_below             the names that clients give, as paths that stay in their directory
 CooperativeInput       the wsgi.input of them all
 Spool                  the temporary file that werkzeug's form parser writes file parts to
@@ -51,7 +52,7 @@ from .errors import (
     UploadError,
     WorkerEnding,
 )
-from .forms import Part, Received, path_below, receive, stream_parts
+from .forms import Part, Received, path_below, receive, save_to, stream_parts
 from .middleware import CooperativeUploadMiddleware
 from .monitoring import StatusPage, UploadProgress, overview, share_statistics, upload_statistics
 from .settings import UploadSettings
@@ -92,6 +93,7 @@ __all__ = [
     "overview",
     "path_below",
     "receive",
+    "save_to",
     "share_statistics",
     "stream_parts",
     "upload_statistics",

@@ -14,7 +14,13 @@ from flask import Flask, Request
 from werkzeug.datastructures import FileStorage
 
 from .errors import SettingsError
-from .forms import limit_json, limited_form, save_cooperatively, spool_factory
+from .forms import (
+    StreamFactory,
+    limit_json,
+    limited_form,
+    save_cooperatively,
+    spool_factory,
+)
 from .middleware import CooperativeUploadMiddleware
 from .settings import ENVIRONMENT_PREFIX, UploadSettings
 
@@ -33,15 +39,24 @@ class CooperativeUpload:
     Settings are read from app.config, by the names that the environment has for them
     (`COOPERATIVE_UPLOAD_SLICE_MS`); the environment goes before it. Raises SettingsError for one
     that is unknown or makes no sense.
+
+    stream_factory: what makes the streams of the files of forms, in place of temporary files;
+        storage.form_files() gives one.
     """
 
-    def __init__(self, app: Flask | None = None) -> None:
+    def __init__(
+        self, app: Flask | None = None, *, stream_factory: StreamFactory | None = None
+    ) -> None:
+        self._stream_factory = stream_factory
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """To be called after app.config and app.request_class are set."""
-        middleware = CooperativeUploadMiddleware(app.wsgi_app, **_settings_in(app.config))
+        settings = _settings_in(app.config)
+        middleware = CooperativeUploadMiddleware(
+            app.wsgi_app, stream_factory=self._stream_factory, **settings
+        )
         app.wsgi_app = middleware  # type: ignore[method-assign]
         app.request_class = _with_cooperative_files(app.request_class, middleware.settings)
 

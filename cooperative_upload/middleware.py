@@ -38,7 +38,7 @@ from .exchange import (
     report,
     response_behind,
 )
-from .forms import werkzeug_patch
+from .forms import StreamFactory, holding_stream_factory, werkzeug_patch
 from .hub import current_hub
 from .monitoring import Upload, add_atoms, chosen_id
 from .settings import UploadSettings
@@ -58,10 +58,19 @@ class CooperativeUploadMiddleware:
         sense. They hold for all that a request does which is given no others. With
         patch_werkzeug, which is on by default, werkzeug's temporary files are cooperative in this
         whole process.
+    stream_factory: what makes the streams of the forms' files that werkzeug parses, in place of
+        temporary files; storage.form_files() gives one.
     """
 
-    def __init__(self, application: Callable[..., Any], **settings: Any) -> None:
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        *,
+        stream_factory: StreamFactory | None = None,
+        **settings: Any,
+    ) -> None:
         self._application = application
+        self._stream_factory = stream_factory
         self._settings = LayeredSettings(settings)
         self._admission = Admission(self.settings)
         self._lingering = Lingering(self.settings)
@@ -78,17 +87,26 @@ class CooperativeUploadMiddleware:
     ) -> Iterable[bytes]:
         body = self._cooperative_body(environ)
         if body is None:
-            with holding_for_request(self.settings):
+            with self._holding():
                 response: Iterable[bytes] = self._application(environ, start_response)
                 return response
         environ["wsgi.input"] = body
         environ["wsgi.input_terminated"] = True
         request = _Request(self._application, environ, body, self._admission, self._lingering)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(holding_for_request(self.settings))
+            stack.enter_context(self._holding())
             stack.enter_context(request.running())
             response = request.respond(start_response)
             return ending_when_closed(response, environ, stack.pop_all())
+
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[None]:
+        """What holds for a request."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(holding_for_request(self.settings))
+            if self._stream_factory is not None:
+                stack.enter_context(holding_stream_factory(self._stream_factory))
+            yield
 
     def _cooperative_body(self, environ: dict[str, Any]) -> CooperativeInput | None:
         """The request's body as it is to be read; None to leave it as it is."""

@@ -72,6 +72,7 @@ HOUSE = [
             "parse_limits",
             "urlencoded",
             "werkzeug_patch",
+            "destinations",
             "streaming",
         ],
     ),
@@ -94,6 +95,8 @@ HOUSE = [
         [
             "ranges",
             "contract",
+            "objects",
+            "form_files",
             "keys",
             "local_errors",
             "local_folder",

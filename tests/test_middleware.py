@@ -27,7 +27,7 @@ from cooperative_upload.monitoring.monitor import upload_statistics
 from cooperative_upload.spool.temporary_file import Spool
 
 DATA = bytes(range(256)) * 1000
-WITHOUT_PATCH = {"patch_werkzeug": False}
+WITHOUT_PATCH: dict[str, Any] = {"patch_werkzeug": False}
 
 pytestmark = pytest.mark.usefixtures("werkzeug_restored")
 

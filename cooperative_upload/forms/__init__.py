@@ -4,20 +4,33 @@ werkzeug_patch is what unchanged applications get of it. Exchanges and the entra
 here.
 """
 
+from .destinations import Destination, Kept
+from .hashing import Hashing
 from .parse_limits import limit_json, limited_form
 from .safe_path import checked_names, path_below
-from .streaming import Part, Received, receive, stream_parts
-from .werkzeug_patch import save_cooperatively, spool_factory
+from .streaming import Part, Received, receive, save_to, stream_parts
+from .werkzeug_patch import (
+    StreamFactory,
+    holding_stream_factory,
+    save_cooperatively,
+    spool_factory,
+)
 
 __all__ = [
+    "Destination",
+    "Hashing",
+    "Kept",
     "Part",
     "Received",
+    "StreamFactory",
     "checked_names",
+    "holding_stream_factory",
     "limit_json",
     "limited_form",
     "path_below",
     "receive",
     "save_cooperatively",
+    "save_to",
     "spool_factory",
     "stream_parts",
 ]

@@ -2,17 +2,17 @@
 
 receive() stores a raw body, stream_parts() gives the parts of a multipart body one after the
 other; neither holds more than a few blocks in memory. What is stored is whole or not at all: it
-gets its name when all of it is there, its digests are right and it is on the disk.
+gets its name when all of it is there, its digests are right and it is on the disk. save_to() does
+the same with a file of a form that was parsed already.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from werkzeug.datastructures import ContentRange, Headers
+from werkzeug.datastructures import ContentRange, FileStorage, Headers
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.http import parse_content_range_header, parse_options_header
 from werkzeug.sansio.multipart import (
@@ -34,9 +34,10 @@ from ..body import (
 )
 from ..errors import BodyTooLarge, DigestMismatch, MalformedBody, PartHeadersTooLarge, PartialBody
 from ..settings import UploadSettings
-from ..spool import Spool, spool_beside
+from ..settings_in_force import settings_in_force
 from ..turns import current_scheduler
-from .digests import announced_digests
+from .destinations import Destination, Kept, OpenDeposit, Target, destination_for
+from .digests import Digests, announced_digests
 from .hashing import Hashing
 from .multipart import BlockMultipartDecoder, LimitedMultipartDecoder, is_supported
 
@@ -65,46 +66,50 @@ Request = HasEnviron | dict[str, Any]
 class Received:
     """What was stored.
 
-    path: where.
+    path: of the file, or the key of a storage's object.
     size: bytes.
     digests: by their names in RFC 9530, those that were asked for and those that the client
         announced.
     content_range: which bytes of a larger file they are (werkzeug's ContentRange, whose stop is
         the byte behind the last one); None for a whole file.
+    etag: what a storage has for telling two versions apart; None for a file.
     """
 
     path: str
     size: int
     digests: dict[str, bytes]
     content_range: ContentRange | None = None
+    etag: str | None = None
 
 
 def receive(
     request: Request,
-    target: str | os.PathLike[str],
+    target: Target,
     *,
     digests: Iterable[str] = (),
     fsync: bool = True,
     accept_range: bool = False,
     settings: UploadSettings | None = None,
 ) -> Received:
-    """Store the body of a request, of any length and framing, as the file `target`.
+    """Store the body of a request, of any length and framing, as the file or object `target`.
 
-    The file appears whole or not at all, and an existing one stays until then. What can be known
-    to be wrong is raised before the client is asked for the body.
+    It appears whole or not at all, and an existing one stays until then. What can be known to be
+    wrong is raised before the client is asked for the body.
 
+    target: a path, or a Destination, which storage.object("key") makes.
     digests: what to compute on the way: sha-256, sha-512, sha, md5, crc32c (which needs the
         package google-crc32c).
-    fsync: return only when the content and the name are on the medium.
+    fsync: return only when the content and the name of a file are on the medium; a storage has
+        a setting for that.
     accept_range: for an application that puts files together from their parts, each in a target
         of its own: a body with a Content-Range is stored too, and the result says which bytes it
         is. Otherwise it is a PartialBody, a 400 (RFC 9110 section 14.5).
     Raises a BodyError for a body that breaks off, DigestMismatch for one that is not what the
     client announced (Content-Digest, Repr-Digest, Content-MD5), StorageError where there is no
-    room, OSError for a target that can't be written (no such directory, a directory in its
-    place, no permission), and BodyAlreadyRead if the application read of the body before. A
-    request's max_content_length (MAX_CONTENT_LENGTH in Flask) holds here too: more is a
-    BodyTooLarge.
+    room, AlreadyStored for an object that is there and may not be replaced, OSError for a target
+    that can't be written (no such directory, a directory in its place, no permission), and
+    BodyAlreadyRead if the application read of the body before. A request's max_content_length
+    (MAX_CONTENT_LENGTH in Flask) holds here too: more is a BodyTooLarge.
     """
     environ = _environ(request)
     settings = settings or settings_of_body(environ)
@@ -116,16 +121,18 @@ def receive(
     announced = announced_digests(environ)
     names = dict.fromkeys([*digests, *(name for name, _ in announced)])
     hashing = Hashing(names, settings)
-    with spool_beside(target, settings) as spool:
-        size = _copy(body, spool, hashing)
+    destination = destination_for(target, settings, fsync=fsync)
+    media_type = _media_type(environ)
+    with destination.deposit(size=body.content_length, content_type=media_type) as deposit:
+        size = _copy(body.blocks(MOST_AT_ONCE), deposit, hashing)
         computed = hashing.finished()
         try:
             _check_size(size, content_range)
             computed.check(announced)
         except (DigestMismatch, MalformedBody) as error:
             raise body.rejected(error) from None
-        spool.move_to(target, fsync=fsync)
-    return Received(os.fspath(target), size, computed.values(), content_range)
+        kept = deposit.commit(computed.values())
+    return _received(kept, size, computed, content_range)
 
 
 class Part(BlockReader):
@@ -169,18 +176,16 @@ class Part(BlockReader):
 
     def save_to(
         self,
-        target: str | os.PathLike[str],
+        target: Target,
         *,
         digests: Iterable[str] = (),
         fsync: bool = True,
     ) -> Received:
-        """Store the content as the file `target`; as receive() does."""
-        hashing = Hashing(digests, self._settings)
-        with spool_beside(target, self._settings) as spool:
-            size = _copy(self, spool, hashing)
-            computed = hashing.finished()
-            spool.move_to(target, fsync=fsync)
-        return Received(os.fspath(target), size, computed.values())
+        """Store the content as the file or object `target`; as receive() does."""
+        destination = destination_for(target, self._settings, fsync=fsync)
+        return _stored(
+            self.blocks(MOST_AT_ONCE), destination, self.headers, digests, self._settings
+        )
 
     def _receive(self, size: int) -> bytes:
         while not self._ended:
@@ -243,6 +248,24 @@ def stream_parts(
         part.skip()
 
 
+def save_to(
+    file: FileStorage,
+    target: Target,
+    *,
+    digests: Iterable[str] = (),
+    fsync: bool = True,
+    settings: UploadSettings | None = None,
+) -> Received:
+    """Store a file of a parsed form as the file or object `target`; as receive() does.
+
+    From its position to its end, where it is then. It lets others run on the way.
+    """
+    settings = settings or settings_in_force()
+    destination = destination_for(target, settings, fsync=fsync)
+    blocks = iter(lambda: file.stream.read(MOST_AT_ONCE), b"")
+    return _stored(blocks, destination, file.headers, digests, settings)
+
+
 class _Parts:
     """The events of werkzeug's decoder over a body."""
 
@@ -303,11 +326,40 @@ def _environ(request: Request) -> dict[str, Any]:
     return request if isinstance(request, dict) else request.environ
 
 
-def _copy(source: BlockReader, spool: Spool, hashing: Hashing) -> int:
-    """Write all of the source to the spool, and go back to its beginning; how many bytes."""
-    for block in source.blocks(MOST_AT_ONCE):
+def _media_type(environ: dict[str, Any]) -> str | None:
+    """What the client says that the body is, unless it does not know."""
+    media_type: str = environ.get("CONTENT_TYPE", "")
+    # curl and wget say that of whatever they send.
+    return None if media_type == "application/x-www-form-urlencoded" else media_type or None
+
+
+def _stored(
+    blocks: Iterable[bytes],
+    destination: Destination,
+    headers: Headers,
+    digests: Iterable[str],
+    settings: UploadSettings,
+) -> Received:
+    """Store a part."""
+    hashing = Hashing(digests, settings)
+    with destination.deposit(content_type=headers.get("Content-Type")) as deposit:
+        size = _copy(blocks, deposit, hashing)
+        computed = hashing.finished()
+        kept = deposit.commit(computed.values())
+    return _received(kept, size, computed)
+
+
+def _received(
+    kept: Kept, size: int, computed: Digests, content_range: ContentRange | None = None
+) -> Received:
+    return Received(kept.where, size, computed.values(), content_range, kept.etag)
+
+
+def _copy(blocks: Iterable[bytes], deposit: OpenDeposit, hashing: Hashing) -> int:
+    """Write all of the blocks to the deposit; how many bytes."""
+    size = 0
+    for block in blocks:
         hashing.update(block)
-        spool.write(block)
-    size = spool.tell()
-    spool.seek(0)
+        deposit.write(block)
+        size += len(block)
     return size

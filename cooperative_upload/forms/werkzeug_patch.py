@@ -15,6 +15,7 @@ max_content_length is set, which would answer the same 400 without what went wro
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import urllib.parse
@@ -30,6 +31,7 @@ from werkzeug.wrappers import Request
 from werkzeug.wsgi import LimitedStream
 
 from ..body import body_behind
+from ..context_scope import ContextScope
 from ..errors import BodyError, PartHeadersTooLarge
 from ..settings import UploadSettings
 from ..settings_in_force import settings_of_request
@@ -43,8 +45,20 @@ _form_parser: Any = werkzeug.formparser
 _request: Any = werkzeug.wrappers.request
 
 
-def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
-    """A stream factory of werkzeug's that makes Spools.
+StreamFactory = Callable[[int | None, str | None, str | None, int | None], Any]
+"""What makes the stream of a file of a form, as werkzeug calls it: with the length of the body,
+the media type of the part, the file's name, and the length that the part says it has."""
+
+_of_request: ContextScope[StreamFactory] = ContextScope("stream factory")
+
+
+def holding_stream_factory(factory: StreamFactory) -> contextlib.AbstractContextManager[None]:
+    """Files of forms that are parsed in the block come into streams of that factory's."""
+    return _of_request.holding(factory)
+
+
+def spool_factory(settings: UploadSettings) -> Callable[..., Any]:
+    """A stream factory of werkzeug's that makes Spools, or what the request's own makes.
 
     settings: where the request has none of its own.
     """
@@ -54,7 +68,9 @@ def spool_factory(settings: UploadSettings) -> Callable[..., Spool]:
         content_type: str | None,
         filename: str | None,
         content_length: int | None = None,
-    ) -> Spool:
+    ) -> Any:
+        if own := _of_request.get():
+            return own(total_content_length, content_type, filename, content_length)
         return Spool(settings_of_request() or settings, filename=filename)
 
     return make_spool

@@ -8,7 +8,7 @@ from .batches import Batches
 from .disk_file import DiskFile
 from .file_access import is_alike, take_over_access
 from .file_content import copied, write_all
-from .request_spools import RequestSpools, worker_budgets
+from .request_spools import RequestSpools, close_with_request, worker_budgets
 from .saving import Fill, Saving, fsync_directory
 from .target import spool_beside
 from .temporary_file import Spool, spools_closed_at_the_end
@@ -21,6 +21,7 @@ __all__ = [
     "RequestSpools",
     "Saving",
     "Spool",
+    "close_with_request",
     "copied",
     "create_named",
     "fsync_directory",

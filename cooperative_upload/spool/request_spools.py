@@ -127,3 +127,11 @@ def _half_of_the_limit() -> int:
 
 
 spools_of_request: ContextScope[RequestSpools] = ContextScope("spools")
+
+
+def close_with_request(file: Closable) -> RequestSpools | None:
+    """Have a file closed when the request ends that runs here; that request's, if there is one."""
+    request = spools_of_request.get()
+    if request is not None:
+        request.open.add(file)
+    return request

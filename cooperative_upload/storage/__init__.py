@@ -7,17 +7,22 @@ needs none of it.
 
 from .addresses import storage_for
 from .contract import Content, Deposit, Description, RangeWriter, Storage, Stored, Token
+from .form_files import FormFile, StorageObjects
 from .local import LocalStorage
+from .objects import ObjectAddress
 from .ranges import Ranges
 
 __all__ = [
     "Content",
     "Deposit",
     "Description",
+    "FormFile",
     "LocalStorage",
+    "ObjectAddress",
     "RangeWriter",
     "Ranges",
     "Storage",
+    "StorageObjects",
     "Stored",
     "Token",
     "storage_for",

@@ -34,10 +34,11 @@ The duties of every storage:
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from ..forms import Destination, StreamFactory
 from .ranges import Ranges
 
 Token = Mapping[str, Any]
@@ -160,7 +161,10 @@ class Content(Protocol):
 
 
 class Storage(Protocol):
-    """Where objects are kept. One is made for each process and shared by all its greenlets."""
+    """Where objects are kept. One is made for each process and shared by all its greenlets.
+
+    object() and form_files() are made of the others: who derives from StorageObjects has them.
+    """
 
     def deposit(
         self, key: str, *, size: int | None = None, description: Description = UNDESCRIBED
@@ -237,6 +241,24 @@ class Storage(Protocol):
         headers: what a PUT has to bring, in these words.
         Raises NotImplementedError where the storage has no such URLs.
         """
+
+    def object(
+        self, key: str, *, overwrite: bool = False, description: Description = UNDESCRIBED
+    ) -> Destination:
+        """An object as a target for receive(), save_to() and Part.save_to(). Never waits.
+
+        As for a deposit; without a content type in the description it is that of the request or
+        of the part.
+        """
+
+    def form_files(
+        self,
+        key: Callable[[str], str | None] | None = None,
+        *,
+        overwrite: bool = False,
+        digests: Iterable[str] = (),
+    ) -> StreamFactory:
+        """What has the files of forms go to the storage as they come; see form_files.py."""
 
     def leftovers(self, older_than: datetime.timedelta) -> Iterator[Token]:
         """Writings that nobody has gone on with for so long, for abort(): a second net."""

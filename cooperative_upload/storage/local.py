@@ -23,6 +23,7 @@ from ..settings_in_force import settings_in_force
 from ..spool import Spool
 from ..turns import current_writer, run_in_steps
 from .contract import UNDESCRIBED, Description, Stored, Token
+from .form_files import StorageObjects
 from .local_content import LocalContent, open_object
 from .local_deposit import LocalDeposit
 from .local_errors import errors_of_disk
@@ -37,7 +38,7 @@ from .ranges import Ranges
 T = TypeVar("T")
 
 
-class LocalStorage:
+class LocalStorage(StorageObjects):
     """A Storage in a folder.
 
     root: an absolute path of a directory that is there.
