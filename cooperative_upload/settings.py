@@ -141,9 +141,11 @@ class UploadSettings:
     )
     body_timeout_seconds: float = _setting(
         60.0,
-        "Seconds that a client may send nothing in the middle of a body before it gets a 408; "
-        "nginx's client_body_timeout. What a body waits for its turn does not count. 0: forever. "
-        "HTTP/2 bodies have gunicorn's own timeout instead.",
+        "Seconds for which nothing of a body may come before its client gets a 408; nginx's "
+        "client_body_timeout. Extensions of chunks, trailers and a TLS record that is not whole "
+        "are nothing of it; the wrapper on gunicorn's own workers takes any packet for a part of "
+        "it. What a body waits for its turn does not count. 0: forever. HTTP/2 bodies have "
+        "gunicorn's own timeout instead.",
         _Range(0, _MOST_SECONDS),
     )
     min_rate_bytes: float = _setting(

@@ -39,6 +39,7 @@ HOUSE = [
         [
             "blocks",
             "limits",
+            "time_limit",
             "tls_records",
             "sources",
             "request_body",

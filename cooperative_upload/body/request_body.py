@@ -11,11 +11,13 @@ Where the bytes come from is a source (sources.py). Outside of a hub there are n
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
-import gevent
+from gevent.hub import Hub
 
 from ..errors import (
     STOPPED,
@@ -30,10 +32,11 @@ from ..hub import current_hub
 from ..monitoring import State, UploadRecord
 from ..settings import UploadSettings
 from ..settings_in_force import settings_in_force
-from ..turns import Scheduler, current_scheduler
+from ..turns import Scheduler, current_scheduler, scheduler_of
 from .blocks import BlockReader
 from .limits import MinimumRate
 from .sources import SocketSource, Source, StreamSource
+from .time_limit import TimeIsUp, within
 
 E = TypeVar("E", bound=RequestError)
 
@@ -77,7 +80,12 @@ class CooperativeInput(BlockReader):
         super().__init__(self._source.read_ahead)
         self._content_length = content_length
         self._settings = settings or settings_in_force()
-        self._limited_sock = sock if self._settings.body_timeout_seconds else None
+        self._body_timeout = self._settings.body_timeout_seconds
+        self._sock = sock if self._body_timeout else None
+        # Such a source waits for more than the next bytes: its socket sees what comes meanwhile.
+        self._collects = self._source.most_pending > 0
+        # Seconds that one receive may take, as far as the socket does not see to that.
+        self._patience = math.inf if self._collects or self._sock is None else self._body_timeout
         self._most_bytes = most_bytes
         self._before_receiving = before_receiving
         self._record = UploadRecord()
@@ -199,7 +207,8 @@ class CooperativeInput(BlockReader):
                 raise IncompleteBody(self._received, self._content_length)
             self._received += len(block)
             self._record.received = self._received
-            self._check_limits()
+            if self._most_bytes is not None or self._too_slow is not None:
+                self._check_limits()
         except BodyError as error:
             self._error = error
             raise
@@ -223,66 +232,78 @@ class CooperativeInput(BlockReader):
             raise self._slower_than_allowed(too_slow)
 
     def _receive_in_turn(self, receive: Callable[[int], bytes], size: int) -> bytes:
-        scheduler = self._scheduler()
-        if scheduler is not None and self._received_at_once:
-            scheduler.checkpoint()
+        hub = current_hub()
+        scheduler = None
+        if hub is not None and self._takes_turns:
+            scheduler = scheduler_of(hub, self._settings)
+            if self._received_at_once:
+                scheduler.checkpoint()
         had_turn = scheduler is not None and scheduler.has_turn
+        if self._before_receiving is not None:
+            announce, self._before_receiving = self._before_receiving, None
+            announce()
+        record = self._record
+        record.state = _WAITING_FOR_THE_CLIENT
         began = time.monotonic()
         try:
-            return self._receive_from_client(receive, size)
+            block = self._receive_in_time(hub, receive, size)
         finally:
+            seconds = time.monotonic() - began
+            record.state = _READING
             if scheduler is not None and scheduler.has_turn:
                 self._received_at_once = True
             else:
                 # Who had to wait has let the others run, and needs no turn to receive once more:
                 # a slow client's body takes one turn for each read, not one for each packet.
                 self._received_at_once = not had_turn
-                self._record.waited_for_client += time.monotonic() - began
-
-    def _receive_from_client(self, receive: Callable[[int], bytes], size: int) -> bytes:
-        """Receive, in the time that a client has for it: here, and here alone, a body waits."""
-        if self._before_receiving is not None:
-            announce, self._before_receiving = self._before_receiving, None
-            announce()
-        if self._rate is None:
-            return self._receive_in_time(receive, size)
-        began = time.perf_counter()
-        limit = _limit(self._rate.seconds_left(min(size, self._source.most_pending)))
-        try:
-            block = self._receive_in_time(receive, size)
-        except gevent.Timeout as timeout:
-            if timeout is not limit:
-                raise
-            rate = self._rate.with_nothing_more(time.perf_counter() - began)
-            raise self._slower_than_allowed(rate) from None
-        finally:
-            if limit is not None:
-                limit.close()
-        if block:
-            self._too_slow = self._rate.add(len(block), time.perf_counter() - began)
+                record.waited_for_client += seconds
+        if self._rate is not None and block:
+            self._too_slow = self._rate.add(len(block), seconds)
         return block
+
+    def _receive_in_time(
+        self, hub: Hub | None, receive: Callable[[int], bytes], size: int
+    ) -> bytes:
+        """Receive, in the time that a client has for it: here, and here alone, a body waits."""
+        if hub is None or self._collects:
+            receive = partial(self._receive_in_time_of_socket, receive)
+        seconds = self._patience if self._rate is None else self._seconds_to_receive(size)
+        if hub is None or seconds > _LONGEST_TIMER:
+            return receive(size)
+        try:
+            return within(hub, seconds, receive, size)
+        except TimeIsUp:
+            raise self._out_of_time(seconds) from None
+
+    def _seconds_to_receive(self, size: int) -> float:
+        assert self._rate is not None
+        pending = min(size, self._source.most_pending)
+        return min(self._patience, self._rate.seconds_left(pending))
+
+    def _out_of_time(self, seconds: float) -> BodyError:
+        """What ends a receive that took so long."""
+        if self._rate is None or seconds == self._patience:
+            return BodyTimeout(self._received, self._content_length, seconds)
+        return self._slower_than_allowed(self._rate.with_nothing_more(seconds))
 
     def _slower_than_allowed(self, rate: float) -> BodyTooSlow:
         minimum = self._settings.min_rate_bytes
         return BodyTooSlow(self._received, self._content_length, rate, minimum)
 
-    def _receive_in_time(self, receive: Callable[[int], bytes], size: int) -> bytes:
-        record, sock = self._record, self._limited_sock
-        seconds = self._settings.body_timeout_seconds
-        record.state = _WAITING_FOR_THE_CLIENT
-        if sock is not None:
-            sock.settimeout(seconds)
+    def _receive_in_time_of_socket(self, receive: Callable[[int], bytes], size: int) -> bytes:
+        """Receive, with the limit that begins anew with each packet which brings no byte."""
+        sock, seconds = self._sock, self._body_timeout
+        if sock is None:
+            return receive(size)
+        sock.settimeout(seconds)
         try:
             return receive(size)
         except TimeoutError as error:
-            # One with a number is ETIMEDOUT: the network gave up, and not this server.
-            if sock is None or error.errno is not None:
+            if error.errno is not None:  # ETIMEDOUT: the network gave up, and not this server
                 raise
             raise BodyTimeout(self._received, self._content_length, seconds) from None
         finally:
-            record.state = _READING
-            if sock is not None:
-                sock.settimeout(None)  # a response may take longer
+            sock.settimeout(None)  # a response may take longer
 
     def _scheduler(self) -> Scheduler | None:
         return current_scheduler(self._settings) if self._takes_turns else None
@@ -302,15 +323,3 @@ def _minimum_rate(settings: UploadSettings) -> MinimumRate | None:
     if not settings.min_rate_bytes:
         return None
     return MinimumRate(settings.min_rate_bytes, settings.min_rate_window_seconds)
-
-
-def _limit(seconds: float) -> gevent.Timeout | None:
-    """Raised in the current greenlet after so long, unless it is closed; None where no hub runs.
-
-    Bytes that decide nothing (extensions of chunks, trailers, a TLS record that is not whole,
-    frames of HTTP/2 that bring no data) end no receive, and the socket's own limit begins anew
-    with each of them.
-    """
-    if current_hub() is None or seconds > _LONGEST_TIMER:
-        return None
-    return gevent.Timeout.start_new(seconds)

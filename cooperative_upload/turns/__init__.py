@@ -6,7 +6,7 @@ monitoring alone.
 
 from .last_use import ClosedByLastUse, run_in_steps
 from .loop_probe import watch_loop
-from .scheduler import Scheduler, SchedulerStatistics, current_scheduler
+from .scheduler import Scheduler, SchedulerStatistics, current_scheduler, scheduler_of
 from .writer import Job, current_hasher, current_writer
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "current_scheduler",
     "current_writer",
     "run_in_steps",
+    "scheduler_of",
     "watch_loop",
 ]

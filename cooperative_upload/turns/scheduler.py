@@ -209,8 +209,11 @@ def current_scheduler(settings: UploadSettings) -> Scheduler | None:
     The first caller's settings give the hub's slice and deadline.
     """
     hub = current_hub()
-    if hub is None:
-        return None
+    return None if hub is None else scheduler_of(hub, settings)
+
+
+def scheduler_of(hub: Hub, settings: UploadSettings) -> Scheduler:
+    """As current_scheduler(), for who knows the hub."""
     scheduler: Scheduler | None = hub.__dict__.get(_ATTRIBUTE)
     if scheduler is None:
         scheduler = Scheduler(hub, settings.slice_ms / 1000, settings.deadline_ms / 1000)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import io
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -136,6 +138,81 @@ def test_what_the_application_takes_does_not_count() -> None:
         assert in_greenlet(lambda: body.read(1)) == b"1"
         gevent.sleep(0.15)
         assert in_greenlet(body.read) == b"234567890"
+
+
+def test_bytes_that_are_no_body_do_not_begin_the_time_anew() -> None:
+    """Extensions of chunks, trailers, a TLS record that is not whole: nothing of the body came."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"x"
+        while True:
+            gevent.sleep(SHORT / 5)
+
+    settings = UploadSettings(small_body_bytes=0, body_timeout_seconds=SHORT)
+    with hub_scheduler(), socket_pair() as (_, server):
+        body = CooperativeInput(PieceSource(pieces()), None, settings, sock=server)
+        with pytest.raises(BodyTimeout) as caught:
+            in_greenlet(body.read)
+        assert caught.value.received == 1
+
+
+def test_a_stream_that_collects_has_the_time_between_two_packets() -> None:
+    """That of another server, which returns when it has all that was asked for."""
+    settings = UploadSettings(small_body_bytes=0, body_timeout_seconds=1.0)
+
+    def test() -> None:
+        with socket_pair() as (client, server):
+
+            class Collecting:
+                def read(self, size: int) -> bytes:
+                    return b"".join(server.recv(1) for _ in range(size))
+
+            body = CooperativeInput(Collecting(), 6, settings, sock=server)
+            reader = gevent.spawn(body.read)
+            for _ in range(6):
+                gevent.sleep(0.25)
+                client.sendall(b"x")
+            join(reader)
+            assert reader.value == b"x" * 6
+            stalled = CooperativeInput(
+                Collecting(),
+                6,
+                dataclasses.replace(settings, body_timeout_seconds=SHORT),
+                sock=server,
+            )
+            with pytest.raises(BodyTimeout):
+                stalled.read()
+
+    with hub_scheduler():
+        in_greenlet(test)
+
+
+def test_outside_of_a_hub_the_socket_has_the_limit() -> None:
+    """A plain socket, whose reader no timer can end."""
+    settings = UploadSettings(body_timeout_seconds=SHORT)
+    client, server = socket.socketpair()
+    with client, server:
+        client.sendall(b"x")
+        body = CooperativeInput(SocketSource(server, b"", 2), 2, settings, sock=server)
+        with pytest.raises(BodyTimeout):
+            body.read()
+        assert server.gettimeout() is None
+
+
+def test_a_time_out_of_the_application_leaves_the_limit() -> None:
+    """It breaks the read off; the limit that was to come later ends nothing else."""
+    settings = UploadSettings(small_body_bytes=0, body_timeout_seconds=2 * SHORT)
+    with hub_scheduler(), socket_pair() as (_, server):
+        body = CooperativeInput(SocketSource(server, b"", 9), 9, settings, sock=server)
+
+        def read() -> str:
+            with contextlib.suppress(gevent.Timeout), gevent.Timeout(SHORT):
+                body.read()
+            gevent.sleep(3 * SHORT)
+            return "went on"
+
+        assert in_greenlet(read) == "went on"
+        assert isinstance(body.error, IncompleteBody)
 
 
 def test_no_time_limit() -> None:
