@@ -238,7 +238,7 @@ class CooperativeInput(BlockReader):
             scheduler = scheduler_of(hub, self._settings)
             if self._received_at_once:
                 scheduler.checkpoint()
-        had_turn = scheduler is not None and scheduler.has_turn
+        had_turn, rounds = (scheduler.has_turn, scheduler.rounds) if scheduler else (False, 0)
         if self._before_receiving is not None:
             announce, self._before_receiving = self._before_receiving, None
             announce()
@@ -255,7 +255,8 @@ class CooperativeInput(BlockReader):
             else:
                 # Who had to wait has let the others run, and needs no turn to receive once more:
                 # a slow client's body takes one turn for each read, not one for each packet.
-                self._received_at_once = not had_turn
+                waited = had_turn or scheduler is None or scheduler.rounds != rounds
+                self._received_at_once = not waited
                 record.waited_for_client += seconds
         if self._rate is not None and block:
             self._too_slow = self._rate.add(len(block), seconds)

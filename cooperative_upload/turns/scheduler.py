@@ -83,6 +83,7 @@ class Scheduler:
 
     def __init__(self, hub: Hub, slice_seconds: float, deadline_seconds: float) -> None:
         loop: Any = hub.loop
+        self._loop = loop
         self._hub = hub
         self._slice = slice_seconds
         self._idle: Any = loop.idle(priority=loop.MINPRI)
@@ -102,6 +103,15 @@ class Scheduler:
     def has_turn(self) -> bool:
         """Whether the running greenlet has the turn."""
         return self._holder is getcurrent()
+
+    @property
+    def rounds(self) -> int:
+        """How often the loop has gone round: who waits for it does not find the same number.
+
+        libuv does not tell, and has the same number all the time.
+        """
+        rounds: int = self._loop.iteration
+        return rounds
 
     def checkpoint(self) -> None:
         """Go on with a turn: at once while the slice lasts, else from the end of the line.

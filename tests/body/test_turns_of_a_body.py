@@ -211,6 +211,35 @@ def test_a_socket_read_ends_in_a_turn() -> None:
         join(reader)
 
 
+@pytest.mark.skipif("libuv" in str(type(get_hub().loop)), reason="it does not tell its rounds")
+def test_a_slow_client_takes_one_turn_for_a_read() -> None:
+    """And not one for each packet that was waited for."""
+    with hub_scheduler() as scheduler, socket_pair() as (client, server):
+        body = CooperativeInput(SocketSource(server, b"", 50), 50, SETTINGS)
+        reader = gevent.spawn(body.read)
+        for number in range(50):
+            client.sendall(b"x")
+            wait_until(lambda: body.received > number)  # noqa: B023
+        join(reader)
+    assert reader.value == b"x" * 50
+    assert scheduler.statistics().turns <= 2
+
+
+def test_who_receives_at_once_behind_a_wait_takes_a_turn() -> None:
+    """A client that begins slowly, and then has sent much, is no slow client."""
+    with hub_scheduler() as scheduler, socket_pair() as (client, server):
+        chunks = (server.recv(1) for _ in range(200))
+        body = CooperativeInput(PieceSource(chunks), None, SETTINGS)
+        reader = gevent.spawn(body.read)
+        for number in range(5):
+            client.sendall(b"x")
+            wait_until(lambda: body.received > number)  # noqa: B023
+        client.sendall(b"x" * 195)
+        join(reader)
+    assert reader.value == b"x" * 200
+    assert scheduler.statistics().turns >= 190
+
+
 def test_what_a_socket_gives_at_once_is_bounded() -> None:
     """read() of a gigabyte does not copy it in one turn."""
 
