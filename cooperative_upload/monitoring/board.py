@@ -282,21 +282,26 @@ class Board:
     """The sheets of all processes of one server.
 
     sheets: how many there are. A process that finds none has one that nobody else sees.
+    for_workers: of these, those that no process takes which was forked from one that counts. There
+        may be any number of such processes, and the next worker is to find a sheet.
     """
 
-    def __init__(self, sheets: int) -> None:
+    def __init__(self, sheets: int, for_workers: int = 0) -> None:
         memory = mmap.mmap(-1, sheets * ctypes.sizeof(Sheet))  # pages are taken when written to
         self._sheets: list[Sheet] = list((Sheet * sheets).from_buffer(memory))
         # Not flock(2), which those who inherit the file share.
         self._locks = _file_for_locks()
         self._own: Sheet | None = None
+        self._for_workers = for_workers
+        self._first = 0  # of those that this process may claim
         self._burying = new_lock()
 
     def claim(self) -> Sheet:
         """A sheet for this process, which goes on with the numbers that it finds there."""
         with self._burying:
-            for position, sheet in enumerate(self._sheets):
+            for position in range(self._first, len(self._sheets)):
                 if self._lock(position):
+                    sheet = self._sheets[position]
                     sheet.bury()
                     break
             else:
@@ -309,6 +314,8 @@ class Board:
 
     def forget(self) -> None:
         """In a new process: the sheet that was claimed is its parent's, and so are its threads."""
+        if self._own is not None:
+            self._first = self._for_workers
         self._own = None
         self._burying = new_lock()
 

@@ -38,7 +38,8 @@ from .upload_id import KEY_BYTES, key_of
 # Seconds for which an upload that has ended can still be asked about, if there are records enough.
 KEPT_SECONDS = 60.0
 
-# Sheets beyond two for each worker, which a reload needs: for workers added while it runs.
+# Sheets beyond two for each worker, which a reload needs: for workers added while it runs, and for
+# what applications fork.
 _MORE_SHEETS = 16
 
 # The share of the last second in the rate that is told.
@@ -208,7 +209,7 @@ def share_statistics(workers: int = 1) -> None:
     global _board, _board_is_shared, _process
     with _beginning:
         if not _board_is_shared:
-            _board = Board(2 * workers + _MORE_SHEETS)
+            _board = Board(2 * workers + _MORE_SHEETS, for_workers=2 * workers)
             _board_is_shared = True
             _process = None  # what it has counted alone until now is not told to all
 

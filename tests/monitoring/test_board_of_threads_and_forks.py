@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sys
 import time
 import warnings
@@ -160,6 +161,34 @@ def test_a_loop_that_goes_on_behind_a_fork(board: Board) -> None:
         assert child.result() == child.pid
         assert (sheet.alive, sheet.seconds, list(sheet.lag.counts)) == before
     probe._timer.close()
+
+
+def test_forked_processes_leave_the_sheets_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many an application forks, and however long they live; some of them are told."""
+    monkeypatch.setattr(monitor, "_MORE_SHEETS", 2)
+
+    def work_with_children() -> list[int]:
+        """As a worker; all of them are forked before one of them ends."""
+        monitor.count("complete")
+        children = [Forked(lambda: monitor.count("complete")) for _ in range(6)]
+        for child in children:
+            child.result()
+        return [child.pid for child in children]
+
+    with shared_board(workers=1) as board, Forked(work_with_children) as worker:
+        forked = worker.result()
+        try:
+            with Forked(lambda: monitor.count("complete")) as successor:
+                successor.result()
+                seen = pids(board)
+                numbers = overview().numbers
+                next_worker = successor.pid
+        finally:
+            for pid in forked:  # which would wait for each other's end
+                os.kill(pid, signal.SIGKILL)
+    assert (seen[1], len(seen)) == (next_worker, 4)
+    assert set(seen[2:]) < set(forked)
+    assert numbers["complete"] == 4
 
 
 def as_nobody() -> None:
