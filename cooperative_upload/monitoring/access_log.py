@@ -39,6 +39,8 @@ ATOMS: dict[str, tuple[str, Callable[[Upload], float]]] = {
 class _Atom:
     """A number that is worked out when it is written."""
 
+    __slots__ = ("_number", "_upload")
+
     def __init__(self, upload: Upload, number: Callable[[Upload], float]) -> None:
         self._upload = upload
         self._number = number

@@ -13,7 +13,6 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 from gevent import getcurrent
@@ -86,21 +85,9 @@ class Upload:
         self.record.client = address.encode()[:CLIENT_BYTES]
         self.record.number = number
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> contextlib.AbstractContextManager[None]:
         """While the current greenlet runs the request: what it waits for is on its account."""
-        greenlet = getcurrent()
-        running = self._process.running
-        before = running.get(greenlet)
-        running[greenlet] = self
-        try:
-            yield
-        finally:
-            # Responses that are closed late, or by others, end in any order.
-            if running.get(greenlet) is self:
-                del running[greenlet]
-                if before is not None and not before.record.ended:
-                    running[greenlet] = before
+        return _Running(self, self._process.running)
 
     @property
     def seconds_to_arrive(self) -> float:
@@ -138,6 +125,31 @@ class Upload:
         rate = (received - self._sampled) / seconds
         record.rate += (rate - record.rate) * (_RATE_WEIGHT if self._sampled else 1)
         self._sampled = received
+
+
+class _Running:
+    """While a greenlet runs the request of an upload.
+
+    running: the upload of each greenlet.
+    """
+
+    __slots__ = ("_before", "_greenlet", "_running", "_upload")
+
+    def __init__(self, upload: Upload, running: dict[Any, Upload]) -> None:
+        self._upload = upload
+        self._running = running
+
+    def __enter__(self) -> None:
+        self._greenlet = getcurrent()
+        self._before = self._running.get(self._greenlet)
+        self._running[self._greenlet] = self._upload
+
+    def __exit__(self, *exc: object) -> None:
+        # Responses that are closed late, or by others, end in any order.
+        if self._running.get(self._greenlet) is self._upload:
+            del self._running[self._greenlet]
+            if self._before is not None and not self._before.record.ended:
+                self._running[self._greenlet] = self._before
 
 
 class _Process:
