@@ -177,7 +177,7 @@ class LocalStorage(StorageObjects):
         def prepare() -> Publication:
             if not writing.durable().cover(0, size):
                 raise ValueError(f"not all of the {size:,} bytes of {key!r} are durable")
-            os.ftruncate(descriptor, size)
+            writing.cut(descriptor, size)
             path = self._folder.path(key)
             return Publication(self._folder, key, path, record, overwrite=overwrite)
 

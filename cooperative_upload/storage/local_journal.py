@@ -17,14 +17,20 @@ from .ranges import Ranges
 
 
 def entry(value: Any) -> bytes:
-    """What is added for a token, or for a (start, stop)."""
+    """What is added: for a token, for a (start, stop), or for the size that it was cut to."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
     return b"\n%s %08x\n" % (text, zlib.crc32(text))
 
 
 def ranges_in(journal: bytes) -> Ranges:
     """Which bytes are durable, by all entries that are whole."""
-    return Ranges.of((value[0], value[1]) for value in _values(journal) if type(value) is list)
+    pairs: list[tuple[int, int]] = []
+    for value in _values(journal):
+        if type(value) is list:
+            pairs.append((value[0], value[1]))
+        elif type(value) is int:
+            pairs = [(start, min(stop, value)) for start, stop in pairs]
+    return Ranges.of(pairs)
 
 
 def token_in(journal: bytes) -> dict[str, Any] | None:

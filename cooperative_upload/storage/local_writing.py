@@ -6,6 +6,7 @@ The functions of Writing may block, and are called by threads.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -66,6 +67,12 @@ class Writing:
         os.close(self.open())
         return ranges_in(self._read())
 
+    def cut(self, descriptor: int, size: int) -> None:
+        """Have it no longer than that. What was behind is not durable any more."""
+        if os.fstat(descriptor).st_size > size:
+            self._append(size)
+            os.ftruncate(descriptor, size)
+
     def end(self) -> None:
         """Remove what is left of it."""
         for path in (self.path, self._journal):
@@ -91,7 +98,10 @@ class Writing:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._journal, flags, 0o666)
         try:
-            write_all_at_the_end(descriptor, entry(value))
+            # One write, so that it lies in one piece also where others add at the same time.
+            data = entry(value)
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._folder.sync_file(descriptor)
         finally:
             os.close(descriptor)
@@ -100,14 +110,6 @@ class Writing:
         with contextlib.suppress(FileNotFoundError), open(self._journal, "rb") as journal:
             return journal.read()
         return b""
-
-
-def write_all_at_the_end(descriptor: int, data: bytes) -> None:
-    """One write, so that it lies in one piece also where others add at the same time."""
-    if os.write(descriptor, data) < len(data):
-        # A full disk, which says so if it is asked once more.
-        os.write(descriptor, b"\n" * len(data))
-        raise OSError("the journal of a writing was cut off")
 
 
 def new_token(key: str, description: Description) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def busy_disk(settings: UploadSettings) -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def small_file_system(size: int) -> Iterator[Path]:
-    """A tmpfs of so many bytes; skips the test where none can be mounted."""
-    path = tempfile.mkdtemp(prefix="cooperative-upload-")
+def small_file_system(size: int, below: Path | None = None) -> Iterator[Path]:
+    """A tmpfs of so many bytes, in a new directory; skips the test where none can be mounted."""
+    path = tempfile.mkdtemp(prefix="cooperative-upload-", dir=below)
     try:
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path]
         mounted: Any = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -33,6 +33,11 @@ def ping() -> str:
     return "pong"
 
 
+@application.get("/pid")
+def pid() -> str:
+    return str(os.getpid())
+
+
 @application.put("/body/<path:key>")
 def store_body(key: str) -> dict[str, Any]:
     overwrite = "overwrite" in request.args
