@@ -27,15 +27,12 @@ from ..errors import StorageError, is_for_want_of_room
 from ..settings import UploadSettings
 from ..settings_in_force import settings_in_force
 from ..turns import Job, current_scheduler, run_in_steps
-from .budgets import Budget
+from .batches import Batches
 from .disk_file import DiskFile
 from .file_content import append
 from .packed_file import PackedContent
 from .request_spools import RequestSpools, spools_of_request, worker_budgets
 from .saving import Fill, Saving, Taking, moved, written_in_place, written_whole
-
-# Blocks that one write takes: IOV_MAX of Linux, and far above what a batch of usual blocks has.
-_MOST_BLOCKS = 1024
 
 # What is read from the disk at once: a few tenths of a millisecond of copying at the most.
 _WINDOW_BYTES = 4 * BLOCK_BYTES
@@ -74,16 +71,10 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._disk: DiskFile | PackedContent | None = None
         self._next = 0  # where the next block is read from or written to
         self._size = 0
-        self._batch: list[bytes] = []
-        self._batch_start = 0
-        self._batch_bytes = 0
-        self._in_flight: Job | None = None
         self._error: StorageError | None = None
         self._late_use_told = False
         self._request = spools_of_request.get()
-        self._budget = self._budget_of(self._request)
-        self._held = 0  # bytes of the budget: for what is in memory, or in the batch
-        self._held_in_flight = 0
+        self._batches = self._new_batches()
         if self._request is not None:
             self._request.open.add(self)
 
@@ -199,15 +190,13 @@ class Spool(BlockReader, io.BufferedIOBase):
         self._adopt(disk)
         content, self._memory = memory.getvalue(), None
         if content:
-            self._batch, self._batch_start, self._batch_bytes = [content], 0, len(content)
+            self._batches.begin_with(content)
         self._checkpoint()  # making the file was a wait
 
     def flush(self) -> None:
         """Wait until what was written has reached the file; raises what went wrong with it."""
         self._check_usable()
-        if self._batch:
-            self._start_batch()
-        self._settle()
+        self._batches.flush(self)
 
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer).cast("B")
@@ -306,9 +295,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         if isinstance(self._disk, PackedContent):
             self._own_file()
         kept._memory, kept._disk = self._memory, self._disk
-        self._budget.give_back(self._held)
-        kept._held = self._held if kept._budget.take(self._held) else 0
-        self._held = 0
+        kept._batches.holds(self._batches.give_up())
         self._memory = self._disk = None
         self.close()
         return kept
@@ -320,9 +307,8 @@ class Spool(BlockReader, io.BufferedIOBase):
         if self._request is not None:
             self._request.open.discard(self)
         self._go_to(0)
-        self._batch, self._in_flight, self._error = [], None, None
-        self._budget.give_back(self._held + self._held_in_flight)
-        self._held = self._held_in_flight = 0
+        self._batches.drop()
+        self._error = None
         super().close()
         disk, self._disk, self._memory = self._disk, None, None
         if disk is not None:
@@ -359,64 +345,33 @@ class Spool(BlockReader, io.BufferedIOBase):
         return data
 
     def _collect(self, block: bytes) -> None:
-        if self._batch and self._next != self._batch_start + self._batch_bytes:
-            self._start_batch()
-        if not self._batch:
-            self._batch_start = self._next
-        self._batch.append(block)
-        self._batch_bytes += len(block)
-        self._next += len(block)
+        offset, self._next = self._next, self._next + len(block)
         self._size = max(self._size, self._next)
-        full = self._batch_bytes >= self._settings.spool_batch_bytes
-        if full or len(self._batch) == _MOST_BLOCKS or not self._holds(self._batch_bytes):
-            self._start_batch()
+        self._batches.add(self, block, offset)
 
-    def _start_batch(self) -> None:
-        """Hand the batch to the disk, after the one in flight."""
-        self._settle()
+    def _start_write(self, blocks: list[bytes], offset: int) -> Job:
+        """Hand a batch to the disk."""
         disk = self._open_disk()
-        if not disk.has_room_for(self._batch_start + self._batch_bytes):
+        if not disk.has_room_for(offset + sum(map(len, blocks))):
             disk = self._own_file()
-        self._in_flight = disk.start_write(self._batch, self._batch_start)
-        self._batch, self._batch_bytes = [], 0
-        self._held_in_flight, self._held = self._held, 0
-        self._checkpoint()
+        return disk.start_write(blocks, offset)
 
-    def _settle(self) -> None:
-        """Wait for the batch in flight."""
-        job = self._in_flight
-        if job is None:
-            return
-        waits = not job.done
+    def _wait_for(self, job: Job) -> None:
         try:
             with self._errors_of_storage():
                 job.result()
         except StorageError as error:
             self._error = error
-        self._in_flight = None
-        self._budget.give_back(self._held_in_flight)
-        self._held_in_flight = 0
         self._check_usable()
-        if waits:
-            self._checkpoint()
 
     def _may_hold(self, size: int) -> bool:
         """Whether so much may be in memory as a whole."""
-        return size <= self._settings.spool_memory_bytes and self._holds(size)
+        return size <= self._settings.spool_memory_bytes and self._batches.holds(size)
 
-    def _holds(self, size: int) -> bool:
-        """Whether the budget has so many bytes for it, those included that it had already."""
-        missing = size - self._held
-        if missing > 0:
-            if not self._budget.take(missing):
-                return False
-            self._held = size
-        return True
-
-    def _budget_of(self, request: RequestSpools | None) -> Budget:
-        if request is None:
-            return worker_budgets(self._settings).memory
-        return request.memory(self._settings)
+    def _new_batches(self) -> Batches:
+        request, settings = self._request, self._settings
+        budget = worker_budgets(settings).memory if request is None else request.memory(settings)
+        return Batches(settings, budget)
 
     def _new_file(self) -> DiskFile | PackedContent:
         if self._request is None:
@@ -481,7 +436,7 @@ class Spool(BlockReader, io.BufferedIOBase):
         if self._request is not None:
             self._request.open.discard(self)
             self._request = None
-            self._budget = self._budget_of(None)
+            self._batches = self._new_batches()
 
     @contextlib.contextmanager
     def _errors_of_storage(self) -> Iterator[None]:

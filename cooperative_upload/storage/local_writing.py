@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import NotStored
 from ..settings import UploadSettings
 from ..spool import Batches, DiskFile, worker_budgets, write_all
-from ..turns import Job
+from ..turns import Job, current_scheduler
 from .contract import Description, Token
 from .local_errors import errors_of_disk
 from .local_folder import Folder
@@ -151,7 +151,8 @@ class LocalRangeWriter:
         self._closed = False
         with errors_of_disk(writing.key):
             self._file = DiskFile(settings, opens=writing.open)
-        self._batches = Batches(settings, worker_budgets(settings).memory, self._start_write)
+        self._settings = settings
+        self._batches = Batches(settings, worker_budgets(settings).memory)
 
     def write(self, block: bytes, /) -> int:
         """Add the next bytes."""
@@ -179,19 +180,26 @@ class LocalRangeWriter:
         self.close()
 
     def _add(self, block: bytes) -> None:
-        self._batches.add(block, self._next)
-        self._next += len(block)
+        offset, self._next = self._next, self._next + len(block)
+        self._batches.add(self, block, offset)
         if self._next - self._durable_to >= _DURABLE_EVERY:
             self._make_durable()
 
     def _make_durable(self) -> None:
-        self._batches.flush()
+        self._batches.flush(self)
         start, stop = self._durable_to, self._next
         self._file.start(lambda own: self._writing.make_durable(own, start, stop)).result()
         self._durable_to = stop
 
     def _start_write(self, blocks: list[bytes], offset: int) -> Job:
         return self._file.start(lambda own: self._writing.write(own, blocks, offset))
+
+    def _wait_for(self, job: Job) -> None:
+        job.result()
+
+    def _checkpoint(self) -> None:
+        if scheduler := current_scheduler(self._settings):
+            scheduler.checkpoint()
 
     def _do(self, work: Callable[[], None]) -> None:
         if self._closed:

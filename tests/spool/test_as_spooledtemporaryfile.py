@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from spools import BATCH, MEMORY, Run, content
 
 from cooperative_upload.settings import UploadSettings
+from cooperative_upload.spool import batches
 from cooperative_upload.spool import temporary_file as spool_module
 from cooperative_upload.spool.temporary_file import Spool
 
@@ -185,7 +186,7 @@ def test_as_spooledtemporaryfile(
     """Any sequence of calls, over all thresholds, with saves in between."""
     monkeypatch.setattr(spool_module, "BLOCK_BYTES", 100)
     monkeypatch.setattr(spool_module, "_WINDOW_BYTES", 700)
-    monkeypatch.setattr(spool_module, "_MOST_BLOCKS", 3)
+    monkeypatch.setattr(batches, "_MOST_BLOCKS", 3)
     monkeypatch.setattr(SpoolMachine, "directory", str(directory))
     monkeypatch.setattr(SpoolMachine, "saves", tmp_path, raising=False)
     run(
@@ -246,7 +247,7 @@ def test_blocks_are_kept_by_reference(settings: UploadSettings) -> None:
         block, changing = b"12345", bytearray(b"abc")
         spool.write(block)
         spool.write(changing)
-        assert spool._batch[0] is block
+        assert spool._batches._blocks[0] is block
         changing[:] = b"xyz"
         spool.seek(0)
         assert spool.read() == b"12345abc"

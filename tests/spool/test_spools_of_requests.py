@@ -77,7 +77,7 @@ def test_spools_end_with_a_killed_request(settings: UploadSettings, directory: P
 
     with hub_scheduler(), busy_disk(settings) as released:
         uploader = gevent.spawn(request)
-        wait_until(lambda: spool._in_flight is not None and spool._batch)
+        wait_until(lambda: spool._batches._in_flight is not None and spool._batches._blocks)
         uploader.kill()
         assert spool.closed
         assert open_files(directory) == 1  # the write is still queued

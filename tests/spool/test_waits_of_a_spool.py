@@ -74,7 +74,7 @@ def test_a_killed_writer_loses_nothing_that_it_wrote(settings: UploadSettings) -
                 spool.write(bytes(BATCH))
 
         uploader = gevent.spawn(upload)
-        wait_until(lambda: spool._in_flight is not None and spool._batch)
+        wait_until(lambda: spool._batches._in_flight is not None and spool._batches._blocks)
         size = spool.tell()
         uploader.kill()
         released.set()
