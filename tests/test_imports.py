@@ -95,6 +95,8 @@ HOUSE = [
         "storage",
         [
             "ranges",
+            "parts",
+            "retries",
             "contract",
             "objects",
             "form_files",
