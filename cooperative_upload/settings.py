@@ -139,6 +139,27 @@ class UploadSettings:
         "other programs keep the cores busy and uploads matter more.",
         _Range(0, 19),
     )
+    storage_memory_bytes: int = _setting(
+        64 * 1024 * 1024,
+        "Bytes that parts on their way to a store (S3, Swift) may have in memory, in each worker: "
+        "eight parts of 8 MiB, about what two uploads keep busy. Past them parts lie in unnamed "
+        "files in the spool's directory until they are sent.",
+        _Range(0, _MOST_BYTES),
+    )
+    storage_connections: int = _setting(
+        10,
+        "Connections on which a worker sends parts to a store at once, in the order in which they "
+        "were ready; boto3's own bound for one transfer. More of them help where the store is far "
+        "away.",
+        _Range(1, 1000),
+    )
+    storage_retry_seconds: float = _setting(
+        30.0,
+        "Seconds after which a call to a store that fails for a while (throttled, out of reach) "
+        "is not tried again, and its upload gets a 503: half of the minute after which nginx gives "
+        "up on a server. 0: no second try.",
+        _Range(0, _MOST_SECONDS),
+    )
     body_timeout_seconds: float = _setting(
         60.0,
         "Seconds for which nothing of a body may come before its client gets a 408; nginx's "

@@ -33,7 +33,7 @@ HOUSE = [
             "progress",
         ],
     ),
-    ("turns", ["scheduler", "writer", "last_use", "loop_probe"]),
+    ("turns", ["scheduler", "places", "writer", "last_use", "loop_probe"]),
     (
         "body",
         [

@@ -8,54 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections import deque
 from collections.abc import Iterator
-
-from gevent.event import Event
 
 from ..body import CooperativeInput
 from ..errors import TooManyUploads
 from ..monitoring import State, spending
 from ..settings import UploadSettings
-
-
-class _Places:
-    """So many places, and the line of those who wait for one.
-
-    A place that is given back goes to the head of the line at once. gevent's semaphores give it
-    to whoever asks next, so that a connection with upload after upload would keep its place.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._free = number
-        self._line: deque[Event] = deque()
-
-    def take(self, seconds: float) -> bool:
-        """Whether there is a place, now or within that time."""
-        if self._free:
-            self._free -= 1
-            return True
-        if not seconds:
-            return False
-        granted = Event()
-        self._line.append(granted)
-        try:
-            granted.wait(seconds)
-        except BaseException:
-            if granted.is_set():
-                self.give_back()
-            else:
-                self._line.remove(granted)
-            raise
-        if not granted.is_set():
-            self._line.remove(granted)
-        return granted.is_set()
-
-    def give_back(self) -> None:
-        if self._line:
-            self._line.popleft().set()
-        else:
-            self._free += 1
+from ..turns import Places
 
 
 class Admission:
@@ -63,8 +22,8 @@ class Admission:
 
     def __init__(self, settings: UploadSettings) -> None:
         self._settings = settings
-        self._places = _Places(settings.max_uploads) if settings.max_uploads else None
-        self._places_of: dict[str, _Places] = {}
+        self._places = Places(settings.max_uploads) if settings.max_uploads else None
+        self._places_of: dict[str, Places] = {}
         self._interest: dict[str, int] = {}  # uploads of a client that hold a place or wait
 
     def admit(self, body: CooperativeInput, client: str, places: contextlib.ExitStack) -> None:
@@ -99,7 +58,7 @@ class Admission:
     def _place_of(self, address: str) -> Iterator[None]:
         limit = self._settings.max_uploads_per_client
         client = client_of(address, self._settings.client_ipv6_bits)
-        places = self._places_of.setdefault(client, _Places(limit))
+        places = self._places_of.setdefault(client, Places(limit))
         self._interest[client] = self._interest.get(client, 0) + 1
         try:
             with self._place(places, "this client"):
@@ -110,7 +69,7 @@ class Admission:
                 del self._interest[client], self._places_of[client]
 
     @contextlib.contextmanager
-    def _place(self, places: _Places, whose: str) -> Iterator[None]:
+    def _place(self, places: Places, whose: str) -> Iterator[None]:
         settings = self._settings
         if not places.take(settings.max_uploads_wait_seconds):
             limit = (

@@ -6,12 +6,14 @@ monitoring alone.
 
 from .last_use import ClosedByLastUse, run_in_steps
 from .loop_probe import watch_loop
+from .places import Places
 from .scheduler import Scheduler, SchedulerStatistics, current_scheduler, scheduler_of
 from .writer import Job, current_hasher, current_writer
 
 __all__ = [
     "ClosedByLastUse",
     "Job",
+    "Places",
     "Scheduler",
     "SchedulerStatistics",
     "current_hasher",
