@@ -156,8 +156,8 @@ class UploadSettings:
     storage_retry_seconds: float = _setting(
         30.0,
         "Seconds after which a call to a store that fails for a while (throttled, out of reach) "
-        "is not tried again, and its upload gets a 503: half of the minute after which nginx gives "
-        "up on a server. 0: no second try.",
+        "is not tried again, and its upload gets a 503: half of the minute after which nginx "
+        "gives up on a server. 0: no second try.",
         _Range(0, _MOST_SECONDS),
     )
     body_timeout_seconds: float = _setting(

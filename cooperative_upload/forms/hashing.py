@@ -42,18 +42,23 @@ class Hashing:
 
     def finished(self) -> Digests:
         """The digests of all of it, after waiting for them."""
-        if self._batch_bytes > _SMALL_BYTES:
-            self._start_batch()
-        self._settle()
-        _update(self._digests, self._batch)
+        self.settle()
         return self._digests
 
+    def settle(self) -> None:
+        """Wait until nothing is held of what was given."""
+        if self._batch_bytes > _SMALL_BYTES:
+            self._start_batch()
+        self._wait()
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        _update(self._digests, batch)
+
     def _start_batch(self) -> None:
-        self._settle()
+        self._wait()
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         self._in_flight = current_hasher(self._settings).start(_update, self._digests, batch)
 
-    def _settle(self) -> None:
+    def _wait(self) -> None:
         job, self._in_flight = self._in_flight, None
         if job is not None:
             job.result()

@@ -5,10 +5,11 @@ from here.
 """
 
 from .batches import Batches
+from .budgets import Budget
 from .disk_file import DiskFile
 from .file_access import is_alike, take_over_access
 from .file_content import copied, write_all
-from .request_spools import RequestSpools, close_with_request, worker_budgets
+from .request_spools import RequestSpools, close_with_request, file_of_worker, worker_budgets
 from .saving import Fill, Saving, fsync_directory
 from .target import spool_beside
 from .temporary_file import Spool, spools_closed_at_the_end
@@ -16,6 +17,7 @@ from .unnamed_file import create_named, link_unnamed, open_unnamed
 
 __all__ = [
     "Batches",
+    "Budget",
     "DiskFile",
     "Fill",
     "RequestSpools",
@@ -24,6 +26,7 @@ __all__ = [
     "close_with_request",
     "copied",
     "create_named",
+    "file_of_worker",
     "fsync_directory",
     "is_alike",
     "link_unnamed",

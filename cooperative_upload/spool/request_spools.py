@@ -114,6 +114,14 @@ class RequestSpools:
             self._packed.close()
 
 
+def file_of_worker(settings: UploadSettings) -> DiskFile:
+    """One that no request made, and that does not take the place of a request's first one.
+
+    It may wait, and raises OSError where there can be none.
+    """
+    return _counted_file(worker_budgets(settings).more_files, settings)
+
+
 def _counted_file(budget: Budget, settings: UploadSettings) -> DiskFile:
     if not budget.take(1):
         raise OSError(errno.EMFILE, "as many temporary files are open as a worker may have")
