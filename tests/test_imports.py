@@ -116,6 +116,14 @@ HOUSE = [
             "local_content",
             "local_listing",
             "local",
+            "s3_keys",
+            "s3_errors",
+            "s3_calls",
+            "s3_content",
+            "s3_objects",
+            "s3_writings",
+            "s3_signing",
+            "s3",
             "addresses",
         ],
     ),
@@ -137,6 +145,8 @@ OPTIONAL = {
     "django_ext": {"django"},
     "forms.digests": {"google_crc32c"},
     "monitoring.prometheus": {"prometheus_client"},
+    "storage.s3_errors": {"botocore", "urllib3"},
+    "storage.s3_calls": {"boto3", "botocore"},
 }
 
 

@@ -32,6 +32,7 @@ from ..settings import UploadSettings
 
 _ATTRIBUTE = "cooperative_upload_writer"
 _ATTRIBUTE_OF_HASHER = "cooperative_upload_hasher"
+_ATTRIBUTE_OF_CALLER = "cooperative_upload_caller"
 
 # Seconds after which a call hangs: far above what a batch takes on a disk that works.
 _HANGS_AFTER = 1.0
@@ -201,6 +202,14 @@ def current_hasher(settings: UploadSettings) -> Writer:
     One thread of its own, so that a client that asks for many digests delays no other's writes.
     """
     return _of_hub(_ATTRIBUTE_OF_HASHER, 1, 0, settings.writer_nice)
+
+
+def current_caller(settings: UploadSettings) -> Writer:
+    """Who calls, for the current greenlet, stores by sockets that gevent has not patched.
+
+    A thread for each connection: no call waits for another.
+    """
+    return _of_hub(_ATTRIBUTE_OF_CALLER, settings.storage_connections, 0, 0)
 
 
 def _of_hub(attribute: str, threads: int, spare_threads: int, nice: int) -> Writer:
