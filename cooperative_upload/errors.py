@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from werkzeug.exceptions import (
     BadRequest,
@@ -326,10 +326,19 @@ class StorageBusy(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """A store on another machine does not answer, or too slowly, or says so; HTTP status 503."""
+    """A store on another machine does not answer, or too slowly, or says so; HTTP status 503.
+
+    retry_after: seconds that the answer's Retry-After names. The call was tried again for a while
+        before, so the fault is none of a moment.
+    """
 
     code = 503
+    retry_after: ClassVar[int] = 10
     description = "The server can't store the upload now: its storage is out of reach. Try again."
+
+    def get_headers(self, *where: Any, **more: Any) -> list[tuple[str, str]]:
+        """Those of its response."""
+        return [*super().get_headers(*where, **more), ("Retry-After", str(self.retry_after))]
 
 
 class StorageRefused(StorageError):

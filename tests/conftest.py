@@ -13,6 +13,7 @@ import trustme
 from checkout import ROOT
 from fuzzing import campaign_report, timed_portion
 from live_server import STOCK, Certificate, Gunicorn, LiveServer
+from seaweedfs import S3Server, seaweedfs
 from shared_server import SharedServer
 from werkzeug_names import REPLACED
 
@@ -134,3 +135,10 @@ def werkzeug_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """werkzeug is as it was after the test."""
     for owner, name in REPLACED:
         monkeypatch.setattr(owner, name, getattr(owner, name))
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real store that speaks S3, shared: a test makes a bucket of its own."""
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server

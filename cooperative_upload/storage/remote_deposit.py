@@ -71,10 +71,11 @@ class RemoteDeposit:
         self._key = key
         self._size = size
         self._description = description
+        self._begun = _Begun(store, key, size, description)
         parts = store.parts_of(size)
         most = parts.most_bytes(store.limits)
-        self._writer = PieceWriter(parts, 0, most, self._send, settings, store.part_digests)
-        self._writing: Aside[Token] | None = None
+        send, digests = self._begun.send, store.part_digests
+        self._writer = PieceWriter(parts, 0, most, send, settings, digests)
         self._stored: Stored | None = None
         self._failure: BaseException | None = None
         self._closed = False
@@ -84,6 +85,10 @@ class RemoteDeposit:
 
     def __exit__(self, *failure: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
 
     def write(self, block: bytes, /) -> int:
         """Add the next bytes."""
@@ -111,8 +116,8 @@ class RemoteDeposit:
             return
         self._closed = True
         self._writer.close()
-        if self._writing is not None and self._stored is None:
-            clean_up(self._abort, f"what was sent of {self._key!r}")
+        if self._stored is None:
+            self._begun.end(self._writer)
 
     def _commit(self, overwrite: bool, digests: Mapping[str, bytes]) -> Stored:
         size = self._writer.end
@@ -122,27 +127,45 @@ class RemoteDeposit:
             content = self._writer.collected()
             return self._store.put(self._key, content, self._description, overwrite, digests)
         self._writer.finish()
-        token = self._begun().result()
-        return self._store.commit(token, size, overwrite=overwrite, digests=digests)
+        return self._store.commit(self._begun.token(), size, overwrite=overwrite, digests=digests)
 
-    def _send(self, piece: Piece) -> None:
-        self._store.send(self._begun().result(), piece)
 
-    def _begun(self) -> Aside[Token]:
-        """Aside: whoever is killed while it begins could not end what it does not know."""
-        if self._writing is None:
-            self._writing = Aside(
-                lambda: self._store.begin(
-                    self._key, size=self._size, description=self._description
-                )
-            )
-        return self._writing
+class _Begun:
+    """The writing of a deposit, which begins with its first part.
 
-    def _abort(self) -> None:
-        assert self._writing is not None
-        self._writer.join()  # a part that arrives later would be left
-        try:
-            token = self._writing.result()
-        except Exception:
-            return  # there is none, as whoever waited for it was told
-        self._store.abort(token)
+    Apart from the deposit, so that one which is forgotten is closed when it goes.
+    """
+
+    def __init__(
+        self, store: RemoteStore, key: str, size: int | None, description: Description
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._begin = lambda: store.begin(key, size=size, description=description)
+        self._begun: Aside[Token] | None = None
+
+    def token(self) -> Token:
+        """It begins aside: whoever is killed meanwhile could not end what it does not know."""
+        if self._begun is None:
+            self._begun = Aside(self._begin)
+        return self._begun.result()
+
+    def send(self, piece: Piece) -> None:
+        """Have the store take a part."""
+        self._store.send(self.token(), piece)
+
+    def end(self, writer: PieceWriter) -> None:
+        """Leave nothing of it, behind what the writer has under way. Never waits."""
+        begun = self._begun
+        if begun is None:
+            return
+
+        def abort() -> None:
+            writer.join()  # a part that arrives later would be left
+            try:
+                token = begun.result()
+            except Exception:
+                return  # there is none, as whoever waited for it was told
+            self._store.abort(token)
+
+        clean_up(abort, f"what was sent of {self._key!r}")

@@ -1,7 +1,7 @@
 """Calls of S3: by a client for each hub or process, tried again, with this package's errors.
 
 To make the first client of a process takes some tenths of a second (botocore reads its models),
-each further one of the same session a twentieth of that. The first is made with the storage, while
+each further one a tenth of that. The first is made with the storage, while
 the application is loaded; one that is needed later, in a worker that was forked or in another
 hub, is made by a native thread while others run.
 """
@@ -16,6 +16,8 @@ import gevent.monkey
 
 try:
     import boto3
+    import botocore.loaders
+    import botocore.session
     from botocore.config import Config
 except ImportError:
     raise ImportError("S3Storage needs boto3: pip install 'cooperative_upload[s3]'") from None
@@ -29,6 +31,9 @@ from .s3_errors import FAILURES, translated, worth_another_try
 from .transfers import Aside
 
 T = TypeVar("T")
+
+# Reads the models of botocore once for each process, not for each storage.
+_LOADER = botocore.loaders.create_loader()
 
 _native_thread: Callable[[], int] = gevent.monkey.get_original("_thread", "get_ident")
 
@@ -54,7 +59,9 @@ class S3Calls:
     ) -> None:
         self.bucket = bucket
         self._settings = settings
-        self._session: Any = boto3.Session(**session)
+        botocore_session = botocore.session.get_session()
+        botocore_session.register_component("data_loader", _LOADER)
+        self._session: Any = boto3.Session(botocore_session=botocore_session, **session)
         self._options = {**client, "config": _config(settings, client.get("config"))}
         self._clients: dict[tuple[int, int], Aside[Any]] = {}
         _ = self.client
