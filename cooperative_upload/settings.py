@@ -142,8 +142,8 @@ class UploadSettings:
     storage_memory_bytes: int = _setting(
         64 * 1024 * 1024,
         "Bytes that parts on their way to a store (S3, Swift) may have in memory, in each worker: "
-        "eight parts of 8 MiB, about what two uploads keep busy. Past them parts lie in unnamed "
-        "files in the spool's directory until they are sent.",
+        "eight parts of 8 MiB. Past them an upload waits for its own parts that are being sent; "
+        "where it has none, the next lies in an unnamed file in the spool's directory.",
         _Range(0, _MOST_BYTES),
     )
     storage_connections: int = _setting(

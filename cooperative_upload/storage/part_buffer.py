@@ -1,9 +1,11 @@
 """The bytes of one part, from their arrival until the store has them.
 
-They lie in memory, by reference, while the worker's budget has room (storage_memory_bytes); past
-that all of the part goes to an unnamed file, in batches as those of a spool. Nobody waits for the
-budget, so a thousand clients that trickle can use it up and lock nobody out. What is not within it
-is the block that is just written, less than 4 KiB of small ones, and what a thread has in hand.
+They lie in memory, by reference, while the worker's budget has room (storage_memory_bytes). Past
+that an upload first waits for what it has under way itself, which gives its memory back at the
+pace of the store; with nothing under way all of the part goes to an unnamed file, in batches as
+those of a spool. Nobody waits for others, so a thousand clients that trickle can use the budget up
+and lock nobody out. What is not within it is the block that is just written, less than 4 KiB of
+small ones, and what a thread has in hand.
 
 A buffer is filled by one greenlet, sealed, and then read as often as the store has to be told.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ..errors import StorageError
 from ..forms import Hashing
@@ -31,16 +33,27 @@ _MOST_BLOCKS = 1024
 _PIECE_BYTES = 64 * 1024
 
 
+def _no_room() -> bool:
+    return False
+
+
 class PartBuffer:
     """An empty one.
 
     memory: the bytes that all parts of the worker may have in memory.
     digests: which are computed on the way, by threads: names as for receive().
+    make_room: waits until the upload has given some memory back, and says whether it had any to
+        wait for.
     """
 
     def __init__(
-        self, memory: Budget, settings: UploadSettings, digests: Iterable[str] = ()
+        self,
+        memory: Budget,
+        settings: UploadSettings,
+        digests: Iterable[str] = (),
+        make_room: Callable[[], bool] = _no_room,
     ) -> None:
+        self._make_room = make_room
         self._memory = memory
         self._settings = settings
         self._hashing = Hashing(digests, settings)
@@ -118,12 +131,15 @@ class PartBuffer:
         self._hashing.update(block)
         self._blocks.append(block)
         self._blocks_bytes += len(block)
-        holds = self._holds(self._blocks_bytes)
-        if self._disk is None:
-            if not holds:
+        if self._disk is not None:
+            if not self._holds(self._blocks_bytes) or self._is_full_batch:
+                self._write_batch(self._disk)
+            return
+        while not self._holds(self._blocks_bytes):
+            if not self._make_room():
                 self._move_to_disk()
-        elif not holds or self._is_full_batch:
-            self._write_batch(self._disk)
+                return
+            self._check_open()
 
     @property
     def _is_full_batch(self) -> bool:

@@ -138,7 +138,8 @@ class PieceWriter:
         if self._piece is None:
             number = self._parts.number_at(self._next)
             memory = parts_memory(self._settings)
-            content = PartBuffer(memory, self._settings, self._digests)
+            room = self._in_flight.wait_for_one
+            content = PartBuffer(memory, self._settings, self._digests, room)
             self._piece = Piece(number, self._next, content)
             self._piece_ends = self._parts.bounds(number)[1]
         return self._piece

@@ -79,6 +79,13 @@ class InFlight:
         """Wait for all. Raises the first error."""
         self._wait_for_less_than(1)
 
+    def wait_for_one(self) -> bool:
+        """Wait until one more has ended; whether there was any. Raises the first error."""
+        running = len(self._running)
+        if running:
+            self._wait_for_less_than(running)
+        return running > 0
+
     def cancel(self) -> None:
         """End them all. Never waits."""
         for greenlet in list(self._running):

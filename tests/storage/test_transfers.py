@@ -124,6 +124,24 @@ def test_several_parts_are_under_way_and_no_more_than_the_bound() -> None:
     assert store.most_sending == 4
 
 
+def test_an_upload_waits_for_its_own_parts_before_it_goes_to_disk(
+    memory: Budget, tmp_path: Path
+) -> None:
+    """At the pace of the store, where the client is faster."""
+    files: list[int] = []
+
+    def when_sent(piece: Piece) -> None:
+        gevent.sleep(0.001)
+        files.append(open_files(tmp_path))
+
+    store = StoreInMemory(400_000, when_sent)  # two of them and a half are the budget
+    made = deposit(store, spool_directory=str(tmp_path))
+    in_greenlet(lambda: written(made, content(4_000_000)).commit())
+    assert store.objects == {"key": content(4_000_000)}
+    assert store.most_sending == 2
+    assert set(files) == {0}
+
+
 def test_all_uploads_of_a_worker_share_its_connections() -> None:
     store = StoreInMemory(PART, lambda piece: gevent.sleep(0.001))
 
