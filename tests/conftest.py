@@ -13,7 +13,7 @@ import trustme
 from checkout import ROOT
 from fuzzing import campaign_report, timed_portion
 from live_server import STOCK, Certificate, Gunicorn, LiveServer
-from seaweedfs import S3Server, seaweedfs
+from s3_servers import S3Server, seaweedfs
 from shared_server import SharedServer
 from werkzeug_names import REPLACED
 

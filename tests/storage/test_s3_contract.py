@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from seaweedfs import S3Server, moto_server
+from s3_servers import S3Server, moto_server
 from storage_contract import (
     CrashContract,
     DepositContract,

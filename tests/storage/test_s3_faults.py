@@ -13,7 +13,7 @@ import gevent
 import pytest
 from breaking_proxy import BreakingProxy, Fault
 from greenlets import DEADLINE, in_greenlet
-from seaweedfs import S3Server
+from s3_servers import S3Server
 from spools import content
 
 from cooperative_upload.errors import (

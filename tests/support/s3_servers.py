@@ -1,4 +1,4 @@
-"""A real SeaweedFS on loopback: a distributed store with an S3 front."""
+"""Stores that speak S3, on loopback: SeaweedFS, a real distributed one, and moto."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checkout import SUPPORT
 from live_server import wait_until
 from reserved_port import bound_socket, port_of
 
@@ -134,7 +135,14 @@ def moto_server() -> Iterator[S3Server]:
     """
     with bound_socket() as reserved:
         port = port_of(reserved)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [
+        sys.executable,
+        str(SUPPORT / "moto_process.py"),
+        "-H",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     environment = {**os.environ, "S3_UPLOAD_PART_MIN_SIZE": "1"}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
