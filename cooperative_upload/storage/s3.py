@@ -30,6 +30,7 @@ from .contract import (
     Stored,
     Token,
 )
+from .form_files import StorageObjects
 from .part_buffer import PartBuffer
 from .parts import MIB, S3_LIMITS, PartLimits, Parts, TooLargeForParts, planned
 from .piece_writer import Piece
@@ -46,7 +47,7 @@ from .s3_writings import S3RangeWriter, S3Writings
 PART_BYTES = 8 * MIB
 
 
-class S3Storage:
+class S3Storage(StorageObjects):
     """A bucket, or what is below a prefix of it. Make one for each process; see contract.Storage.
 
     bucket: its name. It is not looked at before it is used.
