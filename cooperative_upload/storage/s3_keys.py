@@ -28,12 +28,14 @@ def checked_key(key: str, prefix: str) -> str:
     """The name of an object in its bucket. Raises UnsafePath.
 
     Refused is also what S3 would take and could not give back through every tool: empty segments,
-    which gateways to file systems leave out, and characters that have no place in XML, which
-    listings are made of.
+    which gateways to file systems leave out; backslashes, of which SeaweedFS makes slashes; and
+    characters that have no place in XML, which listings are made of.
     """
     check_key(prefix + key)
     if "" in key.split("/"):
         raise UnsafePath("The name has nothing between two slashes, or at its beginning or end.")
+    if "\\" in key:
+        raise UnsafePath("The name has a backslash.")
     if any(unicodedata.category(character) == "Cc" for character in key):
         raise UnsafePath("The name has a control character.")
     if key.startswith(HIDDEN):

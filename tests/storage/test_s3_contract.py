@@ -13,9 +13,12 @@ from storage_contract import (
     DepositContract,
     ObjectContract,
     Place,
+    Run,
     WritingContract,
+    put,
 )
 
+from cooperative_upload.storage import Storage
 from cooperative_upload.storage.parts import MIB, PartLimits
 from cooperative_upload.storage.s3 import S3Storage
 
@@ -91,4 +94,14 @@ class TestCrashesOnMoto(_OnMoto, CrashContract):
 
 
 class TestObjectsOnSeaweedFS(_OnSeaweedFS, ObjectContract):
-    pass
+    def test_list(self, storage: Storage, run: Run) -> None:
+        """All of them; but SeaweedFS 4.48 lists folder by folder where S3 goes by the keys."""
+        keys = {"a-b", "b/c/d", "b/c.d", "b/ü"}
+
+        def test() -> None:
+            for key in keys:
+                put(storage, key, b"x")
+            assert {one.key for one in storage.list()} == keys
+            assert {one.key for one in storage.list("b/c")} == {"b/c/d", "b/c.d"}
+
+        run(test)

@@ -61,7 +61,8 @@ def test_a_name_tells_the_bytes(number: int, start: int, stop: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "a//b", "/a", "a/", "..", "a/./b", "a\nb", "\x7f", f"{HIDDEN}x", "k" * 1018]
+    "key",
+    ["", "a//b", "/a", "a/", "..", "a\nb", "a\\b", "\x7f", f"{HIDDEN}x", "k" * 1018],
 )
 def test_unsafe_keys(key: str) -> None:
     with pytest.raises(UnsafePath):
