@@ -15,6 +15,7 @@ from fuzzing import campaign_report, timed_portion
 from live_server import STOCK, Certificate, Gunicorn, LiveServer
 from s3_servers import S3Server, seaweedfs
 from shared_server import SharedServer
+from swift_server import Swift, running_swift
 from werkzeug_names import REPLACED
 
 OLDEST = ROOT / ".venv-oldest" / "bin" / "python"
@@ -128,6 +129,13 @@ def any_server(
     shared = default_server if request.param == "defaults" else small_thresholds_server
     with shared.left_as_it_was() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def swift() -> Iterator[Swift]:
+    """An OpenStack Swift, shared: each test has containers of its own."""
+    with running_swift() as running:
+        yield running
 
 
 @pytest.fixture
