@@ -96,6 +96,7 @@ HOUSE = [
         [
             "ranges",
             "parts",
+            "segments",
             "retries",
             "contract",
             "objects",
