@@ -61,7 +61,8 @@ clean:
 # Requirements files and not dependency groups: the pip of a fresh environment may be too old for
 # those (before 25.1).
 .venv/ready-%: setup.cfg requirements/*.txt | .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[crc32c,prometheus,s3]' \
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+		--editable '.[crc32c,prometheus,s3,swift]' \
 		--requirement requirements/$*.txt
 	@touch $@
 

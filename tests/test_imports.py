@@ -125,6 +125,14 @@ HOUSE = [
             "s3_writings",
             "s3_signing",
             "s3",
+            "swift_access",
+            "swift_answers",
+            "swift_connections",
+            "swift_client",
+            "swift_content",
+            "swift_writings",
+            "swift_range_writer",
+            "swift",
             "addresses",
         ],
     ),
@@ -148,6 +156,8 @@ OPTIONAL = {
     "monitoring.prometheus": {"prometheus_client"},
     "storage.s3_errors": {"botocore", "urllib3"},
     "storage.s3_calls": {"boto3", "botocore"},
+    "storage.swift_access": {"keystoneauth1", "openstack"},
+    "storage.swift_connections": {"urllib3"},
 }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-EXTRAS = {"crc32c", "prometheus", "s3"}  # what code of the package itself can use
+EXTRAS = {"crc32c", "prometheus", "s3", "swift"}  # what code of the package itself can use
 
 pytestmark = pytest.mark.timeout(300)  # seconds: the build runs setuptools twice
 
