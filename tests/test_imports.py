@@ -136,10 +136,11 @@ HOUSE = [
             "addresses",
         ],
     ),
+    ("uploads", ["refusals", "record", "verbs"]),
 ]
 
 # Folders above the entrances: applications import from them, by what they hand on.
-PUBLIC = {"storage"}
+PUBLIC = {"storage", "uploads"}
 
 # What other folders import by its own name, since not everybody has what it needs.
 BY_NAME = {"monitoring.prometheus"}
