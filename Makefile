@@ -62,7 +62,7 @@ clean:
 # those (before 25.1).
 .venv/ready-%: setup.cfg requirements/*.txt | .venv/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check \
-		--editable '.[crc32c,prometheus,s3,swift]' \
+		--editable '.[crc32c,prometheus,s3,swift,uploads,postgresql]' \
 		--requirement requirements/$*.txt
 	@touch $@
 

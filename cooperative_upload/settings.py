@@ -302,6 +302,60 @@ class UploadSettings:
         "0: no warning.",
         _Range(0, _MOST_SECONDS * 1000),
     )
+    database_threads: int = _setting(
+        4,
+        "Threads that ask PostgreSQL for the state of uploads, for each event loop, each with a "
+        "connection of its own: commits that wait for its disk share that wait. SQLite has two, "
+        "one that reads and one that writes.",
+        _Range(1, 64),
+    )
+    database_wait_seconds: float = _setting(
+        5.0,
+        "Seconds that a request waits for a database that is locked, busy or away, before it is "
+        "answered that the state is out of reach for now (423): less than the time after which "
+        "clients give up, and more than a restart of PostgreSQL takes.",
+        _Range(0.1, _MOST_SECONDS),
+    )
+    upload_commit_bytes: int = _setting(
+        64 * 1024 * 1024,
+        "Bytes of one request after which what has come is made durable and counted while more "
+        "arrives. So much is sent again at the most where a worker is killed: less than a second of "
+        "a network of 1 Gbit/s.",
+        _Range(64 * 1024, _MOST_BYTES),
+    )
+    upload_commit_seconds: float = _setting(
+        10.0,
+        "Seconds after which the same is done for a slow client, if anything came.",
+        _Range(0.1, _MOST_SECONDS),
+    )
+    upload_check_wait_seconds: float = _setting(
+        10.0,
+        "Seconds that the request with the last byte waits until the upload is in its place and "
+        "checked; then it is answered that this is not ready yet (423), and the check goes on. "
+        "Below the time-outs of proxies and clients, which begin at 30 seconds.",
+        _Range(0, _MOST_SECONDS),
+    )
+    upload_expire_seconds: float = _setting(
+        7 * 24 * 3600.0,
+        "Seconds without a new byte after which an upload that is not complete is taken away, and "
+        "what is told of a refused one too. A week: a laptop that is closed on Friday goes on "
+        "on Monday.",
+        _Range(1, _MOST_SECONDS),
+    )
+    upload_sweep_seconds: float = _setting(
+        60.0,
+        "Seconds between two rounds of the sweeper, which removes what has expired, finishes what "
+        "a killed worker left, and tells the application again what it failed to take. 0: none "
+        "in this process.",
+        _Range(0.1, _MOST_SECONDS, or_off=True),
+    )
+    upload_lease_seconds: float = _setting(
+        15.0,
+        "Seconds without a sign of life after which a worker on another machine counts as gone, "
+        "and what it was checking is taken over: a few of its beats, one every 3 seconds. On the "
+        "same machine the kernel tells it at once.",
+        _Range(4, _MOST_SECONDS),
+    )
     patch_werkzeug: bool = _setting(
         True,
         "Whether the worker, or the middleware, replaces werkzeug's default stream factory and "

@@ -136,7 +136,31 @@ HOUSE = [
             "addresses",
         ],
     ),
-    ("uploads", ["refusals", "record", "verbs"]),
+    (
+        "uploads",
+        [
+            "refusals",
+            "record",
+            "rows",
+            "schema",
+            "database",
+            "registry",
+            "processes",
+            "waiting",
+            "leases",
+            "hooks",
+            "removal",
+            "receiving",
+            "finishing",
+            "outbox",
+            "sweeper",
+            "background",
+            "creating",
+            "appending",
+            "content",
+            "verbs",
+        ],
+    ),
 ]
 
 # Folders above the entrances: applications import from them, by what they hand on.
@@ -159,6 +183,10 @@ OPTIONAL = {
     "storage.s3_calls": {"boto3", "botocore"},
     "storage.swift_access": {"keystoneauth1", "openstack"},
     "storage.swift_connections": {"urllib3"},
+    "uploads.schema": {"sqlalchemy"},
+    "uploads.database": {"sqlalchemy"},
+    "uploads.registry": {"sqlalchemy"},
+    "uploads.outbox": {"sqlalchemy"},
 }
 
 

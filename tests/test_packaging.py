@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-EXTRAS = {"crc32c", "prometheus", "s3", "swift"}  # what code of the package itself can use
+# What code of the package can use.
+EXTRAS = {"crc32c", "postgresql", "prometheus", "s3", "swift", "uploads"}
 
 pytestmark = pytest.mark.timeout(300)  # seconds: the build runs setuptools twice
 

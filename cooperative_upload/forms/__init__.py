@@ -1,10 +1,11 @@
-"""What is made of a body: parts of forms, stored bodies, digests and names; and werkzeug's parser.
+"""What is made of a body: parts of forms, stored bodies, digests, names; and werkzeug's parser.
 
-werkzeug_patch is what unchanged applications get of it. Exchanges and the entrances import from
-here.
+werkzeug_patch is what unchanged applications get of it. Exchanges, entrances and uploads import
+from here.
 """
 
 from .destinations import Destination, Kept
+from .digests import ALGORITHMS
 from .hashing import Hashing
 from .parse_limits import limit_json, limited_form
 from .safe_path import checked_names, path_below
@@ -17,6 +18,7 @@ from .werkzeug_patch import (
 )
 
 __all__ = [
+    "ALGORITHMS",
     "Destination",
     "Hashing",
     "Kept",

@@ -8,7 +8,7 @@ from .last_use import ClosedByLastUse, run_in_steps
 from .loop_probe import watch_loop
 from .places import Places
 from .scheduler import Scheduler, SchedulerStatistics, current_scheduler, scheduler_of
-from .writer import Job, current_caller, current_hasher, current_writer
+from .writer import Job, current_caller, current_clerks, current_hasher, current_writer
 
 __all__ = [
     "ClosedByLastUse",
@@ -17,6 +17,7 @@ __all__ = [
     "Scheduler",
     "SchedulerStatistics",
     "current_caller",
+    "current_clerks",
     "current_hasher",
     "current_scheduler",
     "current_writer",

@@ -212,6 +212,15 @@ def current_caller(settings: UploadSettings) -> Writer:
     return _of_hub(_ATTRIBUTE_OF_CALLER, settings.storage_connections, 0, 0)
 
 
+def current_clerks(purpose: str, threads: int, settings: UploadSettings) -> Writer:
+    """Who asks databases for the current greenlet, at the loop's own priority: clients wait.
+
+    purpose: which of several groups of such threads.
+    threads: how many this one has.
+    """
+    return _of_hub(f"{_ATTRIBUTE}_{purpose}", threads, settings.writer_spare_threads, 0)
+
+
 def _of_hub(attribute: str, threads: int, spare_threads: int, nice: int) -> Writer:
     hub = current_hub()
     if hub is None:

@@ -157,6 +157,41 @@ class TypeRefused(UploadRefusal, UnsupportedMediaType):
         return {"content-type": self.content_type, "accepted": list(self.accepted)}
 
 
+class MetadataTooLarge(UploadRefusal, RequestEntityTooLarge):
+    """Name, type and metadata are more than is kept of an upload; HTTP status 413.
+
+    limit, size: bytes.
+    """
+
+    def __init__(self, limit: int, size: int) -> None:
+        self.limit = limit
+        self.size = size
+        super().__init__(
+            f"The metadata is too large: {size:,} bytes, accepted are at most {limit:,}."
+        )
+
+    def members(self) -> Mapping[str, Any]:
+        return {"limit": self.limit, "size": self.size}
+
+
+class UnknownChecksum(UploadRefusal, BadRequest):
+    """Nobody here computes checksums of this kind; HTTP status 400.
+
+    algorithm: what was asked for.
+    known: what could be.
+    """
+
+    def __init__(self, algorithm: str, known: tuple[str, ...]) -> None:
+        self.algorithm = algorithm
+        self.known = known
+        super().__init__(
+            f"The checksum {algorithm!r} is unknown here: there are {', '.join(known)}."
+        )
+
+    def members(self) -> Mapping[str, Any]:
+        return {"algorithm": self.algorithm, "known": list(self.known)}
+
+
 class TooManyGaps(UploadRefusal, BadRequest):
     """The bytes that are there lie in more pieces than are kept; HTTP status 400.
 

@@ -22,55 +22,40 @@ all protocols:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..settings import UploadSettings
+from ..settings_in_force import settings_in_force
 from ..storage import Content, Storage
-from .record import Answer, State, Upload
+from .appending import Appending, Checksum
+from .background import Background
+from .content import ChainedContent, ranges_of_parts
+from .creating import Creating, Creation
+from .database import Database
+from .finishing import Finishing
+from .hooks import Hooks
+from .leases import Leases
+from .outbox import Outbox
+from .record import (
+    Answer,
+    State,
+    Upload,
+    check_not_refused,
+    check_readable,
+    declared,
+)
+from .refusals import NoSuchUpload, UploadGone
+from .registry import Event, Registry
+from .sweeper import Sweeper
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What an owner may have. None: no limit.
-
-    upload_bytes: of one upload.
-    types: patterns of content types that are accepted, "image/*" or "application/pdf".
-    owner_bytes: of all uploads of the owner, declared ones included.
-    owner_uploads: how many the owner may have, in all states but refused and expired.
-    """
-
-    upload_bytes: int | None = None
-    types: tuple[str, ...] | None = None
-    owner_bytes: int | None = None
-    owner_uploads: int | None = None
-
-
-@dataclass(frozen=True)
-class Creation:
-    """What is asked for when an upload begins.
-
-    owner: whose it is; any text that the application's authorize gave.
-    size: bytes of the whole; None if the client does not know it yet.
-    name, content_type, metadata: as the client gave them, in Unicode.
-    digests: that the whole has to have, by their names in RFC 9530.
-    partial: whether it is to become part of another one: it has no hooks of its own.
-    alias: an id of the client's choice, unique among those of the owner; a second creation with
-        it finds the first upload.
-    limits: what the owner may have.
-    """
-
-    owner: str
-    size: int | None = None
-    name: str | None = None
-    content_type: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    digests: Mapping[str, bytes] = field(default_factory=dict)
-    partial: bool = False
-    alias: str | None = None
-    limits: Limits = field(default_factory=Limits)
+# What ids look like: nothing else is looked up, whatever a URL holds.
+_ID = re.compile(r"[A-Za-z0-9_-]{24}")
 
 
 @dataclass(frozen=True)
@@ -84,12 +69,21 @@ class Page:
     next: str | None
 
 
+def _key_by_id(creation: Creation, id: str) -> str:
+    return id
+
+
+_NO_HOOKS = Hooks()
+
+
 class UploadService:
     """The verbs. See the module's text for what holds for all of them.
 
     storage: where the bytes lie.
     database: SQLAlchemy's URL of the state: SQLite for one machine, PostgreSQL for several.
     hooks: what the application does at each step.
+    key: gives an upload's key in the storage, of what was asked for and its id; the id. Where
+        another object has the key already the upload is refused when it is complete.
     settings: None for those of the process.
     """
 
@@ -98,10 +92,30 @@ class UploadService:
         storage: Storage,
         database: str,
         *,
-        hooks: Any = None,
+        hooks: Hooks = _NO_HOOKS,
+        key: Callable[[Creation, str], str] = _key_by_id,
         settings: UploadSettings | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._settings = settings or settings_in_force()
+        self._storage = storage
+        self.hooks = hooks
+        told: dict[Event, Callable[[Upload], object]] = {}
+        if hooks.ready is not None:
+            told["ready"] = hooks.ready
+        if hooks.removed is not None:
+            told["removed"] = hooks.removed
+        self._database = Database(database, self._settings)
+        self._registry = registry = Registry(self._database, frozenset(told))
+        shared = not self._database.is_sqlite
+        self._leases = leases = Leases(registry, self._settings, shared=shared)
+        self._outbox = Outbox(self._database, leases, told)
+        self._finishing = finishing = Finishing(
+            storage, registry, leases, hooks, self._settings, self._deliver
+        )
+        self._creating = Creating(storage, registry, key, self._settings)
+        self._appending = Appending(storage, registry, leases, finishing, hooks, self._settings)
+        self._sweeper = Sweeper(storage, registry, leases, finishing, self._outbox, self._settings)
+        self._background = Background(self._sweeper, self._outbox, self._settings)
 
     # From the first byte to the last.
 
@@ -110,14 +124,15 @@ class UploadService:
 
         Raises UploadTooLarge, QuotaExceeded, TypeRefused, StorageFull.
         """
-        raise NotImplementedError
+        self._background.run()
+        return self._creating.create(creation)
 
     def status(self, id: str, *, owner: str | None = None) -> Upload:
         """What is committed now. Never waits for who writes.
 
         For pages and progress, not for a client that is about to go on: settle() is.
         """
-        raise NotImplementedError
+        return self._registry.find(_checked(id), owner)
 
     def settle(self, id: str, *, owner: str | None = None) -> Upload:
         """The status for a client that is about to go on (HEAD of tus and of the IETF's protocol).
@@ -127,7 +142,10 @@ class UploadService:
         its bytes and is worked on by nobody is finished. Raises NotReadyYet while all bytes are
         there and the upload is neither ready nor refused, RefusedUpload for a refused one.
         """
-        raise NotImplementedError
+        upload = check_not_refused(self._leases.settle(self.status(id, owner=owner)))
+        if upload.state in (State.RECEIVED, State.CHECKING):
+            return self._finishing.finish(id)
+        return upload
 
     def declare_size(self, id: str, size: int, *, owner: str | None = None) -> Upload:
         """Say how many bytes the whole has, where that was not said before. Again is harmless.
@@ -135,7 +153,7 @@ class UploadService:
         Raises InconsistentLength if another number was said, or more bytes are there;
         UploadTooLarge, QuotaExceeded.
         """
-        raise NotImplementedError
+        return self._registry.change(_checked(id), lambda now: declared(now, size), owner)
 
     def append(
         self,
@@ -144,7 +162,7 @@ class UploadService:
         body: Any,
         *,
         last: bool | None = None,
-        checksum: Any = None,
+        checksum: Checksum | Callable[[], Checksum] | None = None,
         owner: str | None = None,
     ) -> Upload:
         """Add the bytes of a body where the upload goes on, and finish it if these were the last.
@@ -165,7 +183,9 @@ class UploadService:
         With all bytes there, an append of nothing at the end finishes again what was not finished,
         and returns what is ready.
         """
-        raise NotImplementedError
+        self._background.run()
+        self.status(id, owner=owner)
+        return self._appending.append(id, offset, body, last, checksum)
 
     def write(self, id: str, start: int, body: Any, *, owner: str | None = None) -> Upload:
         """Add bytes anywhere, beside others who do the same (chunks in forms). Again is harmless.
@@ -174,7 +194,9 @@ class UploadService:
         late repetitions, the upload is returned as it is, and their bodies are left unread.
         Raises as append(), but for WrongOffset and Superseded; TooManyGaps.
         """
-        raise NotImplementedError
+        self._background.run()
+        upload = check_not_refused(self.status(id, owner=owner))
+        return self._appending.write(upload, start, body)
 
     def finish(self, id: str, *, owner: str | None = None) -> Upload:
         """Complete an upload that has all its bytes. Again gives the same.
@@ -182,7 +204,8 @@ class UploadService:
         One of unknown size has the size that is there. Returns it when it is ready. Raises
         WrongOffset where bytes are missing, RefusedUpload, NotReadyYet, StorageError.
         """
-        raise NotImplementedError
+        self.status(id, owner=owner)
+        return self._finishing.finish(id)
 
     def concatenate(self, creation: Creation, parts: Sequence[str]) -> Upload:
         """Make one upload of others that are `partial` and complete, in this order.
@@ -191,47 +214,71 @@ class UploadService:
         The size of the creation is that of the parts. Raises NotConcatenable for those that are
         not the owner's, not partial, not complete, or in another one already.
         """
-        raise NotImplementedError
+        self._background.run()
+        whole = self._creating.concatenate(creation, [_checked(part) for part in parts])
+        self._deliver()
+        return whole
 
     def refuse(self, id: str, detail: str, status: int = 400) -> Upload:
         """Have it over with an upload that its client made invalid. Again is harmless."""
-        raise NotImplementedError
+        return self._finishing.refuse(self.status(id), status, detail, None)
 
     def remember_answer(self, id: str, answer: Answer) -> None:
         """Keep the final answer of a ready or refused upload as Upload.answer. The first stays."""
-        raise NotImplementedError
+
+        def step(now: Upload) -> Upload:
+            return replace(now, answer=now.answer or answer)
+
+        self._registry.change(_checked(id), step)
 
     def cancel(self, id: str, *, owner: str | None = None) -> None:
         """Take an upload away, whatever its state (tus' termination). Whoever writes stops.
 
         Raises NoSuchUpload if there is none; a second one may meet that, too.
         """
-        raise NotImplementedError
+        upload = self._registry.find(_checked(id), owner)
+        if upload.part_of is None:
+            self._sweeper.remove(upload)
+            self._deliver()
 
     # What is there.
 
     def open(self, id: str, start: int = 0, stop: int | None = None) -> Content:
         """Bytes of a ready upload. Raises NoSuchUpload, NotReadyYet."""
-        raise NotImplementedError
+        upload = check_readable(self.status(id))
+        if not upload.parts:
+            return self._storage.open(upload.key, start, stop)
+        parts = [self._registry.find(part) for part in upload.parts]
+        ranges = ranges_of_parts([part.size or 0 for part in parts], start, stop)
+        openers = [
+            partial(self._storage.open, parts[number].key, first, end)
+            for number, first, end in ranges
+        ]
+        return ChainedContent(openers, sum(end - first for _, first, end in ranges))
 
     def path(self, id: str) -> Path:
         """The file of a ready upload, where the storage is a folder and the upload one file.
 
         Raises NotImplementedError where it is not.
         """
-        raise NotImplementedError
+        upload = check_readable(self.status(id))
+        path_of = getattr(self._storage, "path", None)
+        if path_of is None or upload.parts:
+            raise NotImplementedError("this upload is not one file of a folder")
+        return Path(path_of(upload.key))
 
     def delete(self, id: str) -> None:
         """As cancel(), for the application: one that is not there is left alone."""
-        raise NotImplementedError
+        with contextlib.suppress(NoSuchUpload, UploadGone):
+            self.cancel(id)
 
     def find(self, owner: str, alias: str) -> Upload | None:
         """The upload of that alias."""
-        raise NotImplementedError
+        return self._registry.by_alias(owner, alias)
 
     def forget_alias(self, id: str) -> None:
         """From now on its alias is free for another upload."""
-        raise NotImplementedError
+        self._registry.change(_checked(id), lambda now: replace(now, alias=None))
 
     def of_owner(
         self,
@@ -242,17 +289,26 @@ class UploadService:
         most: int = 100,
     ) -> Page:
         """Some of an owner's uploads, newest first; without partial ones."""
-        raise NotImplementedError
+        last = None if after is None else self._registry.look_up(_checked(after))
+        found = self._registry.of_owner(owner, states, last, most + 1)
+        more = len(found) > most
+        return Page(tuple(found[:most]), found[most - 1].id if more else None)
 
     def sweep(self) -> None:
         """Expire, clean up, deliver: one round of what each service does in the background."""
-        raise NotImplementedError
+        self._sweeper.round()
 
     def close(self) -> None:
         """Stop what runs in the background. Uploads are left as they are."""
-        raise NotImplementedError
+        self._background.stop()
+        self._database.close()
+
+    def _deliver(self) -> None:
+        self._background.deliver()
 
 
-def blocks_of(body: Any) -> Iterator[bytes]:
-    """The bytes of a body as they arrive, all that came before it breaks included."""
-    raise NotImplementedError
+def _checked(id: str) -> str:
+    """The id; raises NoSuchUpload for what is none."""
+    if _ID.fullmatch(id) is None:
+        raise NoSuchUpload()
+    return id
