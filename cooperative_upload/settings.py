@@ -319,8 +319,8 @@ class UploadSettings:
     upload_commit_bytes: int = _setting(
         64 * 1024 * 1024,
         "Bytes of one request after which what has come is made durable and counted while more "
-        "arrives. So much is sent again at the most where a worker is killed: less than a second of "
-        "a network of 1 Gbit/s.",
+        "arrives. So much is sent again at the most where a worker is killed: less than a second "
+        "of a network of 1 Gbit/s.",
         _Range(64 * 1024, _MOST_BYTES),
     )
     upload_commit_seconds: float = _setting(

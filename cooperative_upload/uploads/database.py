@@ -251,11 +251,13 @@ def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    arguments = _ARGUMENTS.get(parsed.get_backend_name())
-    if arguments is None:
+    arguments = dict(_ARGUMENTS.get(parsed.get_backend_name(), {}))
+    if not arguments:
         raise SettingsError(
             f"the database of the uploads is SQLite or PostgreSQL, not {parsed.drivername!r}"
         )
+    if "options" in arguments and "options" in parsed.query:
+        arguments["options"] += f" {parsed.query['options']}"  # theirs win
     try:
         engine = create_engine(parsed, poolclass=NullPool, connect_args=arguments)
     except ImportError as error:

@@ -385,7 +385,9 @@ def whole_of(upload: Upload, parts: Sequence[Upload]) -> Upload:
     upload.limits.check_size(size)
     return replace(
         upload,
+        state=State.READY,
         size=size,
+        expires=None,
         received=Ranges.of([(0, size)]),
         parts=tuple(part.id for part in parts),
     )

@@ -183,9 +183,8 @@ class Registry:
         mine = workers.c.name == process
 
         def work(connection: Connection) -> None:
-            counted = update(workers).where(mine).values(beats=workers.c.beats + 1)
-            if not connection.execute(counted).rowcount:
-                connection.execute(insert(workers).values(name=process, beats=1))
+            _insert_or_leave(connection, workers, {"name": process, "beats": 0})
+            connection.execute(update(workers).where(mine).values(beats=workers.c.beats + 1))
 
         self._database.write(work, durable=False)
 
