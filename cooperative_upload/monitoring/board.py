@@ -58,6 +58,14 @@ EVENTS = {
     "lingering_cut": "lingering connections whose time was up, or whose place another needed",
     "handshake_failed": "TLS handshakes that failed or took too long",
     "headers_timed_out": "new connections without a request for header_timeout_seconds",
+    "uploads_created": "resumable uploads that were begun",
+    "uploads_resumed": "requests that went on with a resumable upload behind a first one",
+    "uploads_superseded": "requests that ended because a newer one went on with their upload",
+    "uploads_refused": "resumable uploads that a check refused",
+    "uploads_expired": "resumable uploads that were abandoned, cancelled or deleted",
+    "uploads_ready": "resumable uploads that became ready",
+    "bytes_again": "bytes of resumable uploads that came although they were there",
+    "leases_taken_over": "leases of resumable uploads that were taken over",
 }
 
 # What there is of now; 0 in a worker that has gone.

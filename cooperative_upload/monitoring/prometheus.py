@@ -45,6 +45,14 @@ COUNTERS = {
     "lingering_cut": ("lingering_cuts", ""),
     "handshake_failed": ("handshake_failures", ""),
     "headers_timed_out": ("header_timeouts", ""),
+    "uploads_created": ("resumable_created", ""),
+    "uploads_resumed": ("resumable_resumed", ""),
+    "uploads_superseded": ("resumable_superseded", ""),
+    "uploads_refused": ("resumable_refused", ""),
+    "uploads_expired": ("resumable_expired", ""),
+    "uploads_ready": ("resumable_ready", ""),
+    "bytes_again": ("resumable_repeated_bytes", "bytes"),
+    "leases_taken_over": ("resumable_takeovers", ""),
 }
 
 # What it calls GAUGES.
