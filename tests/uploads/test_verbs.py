@@ -183,7 +183,7 @@ def test_slow_bodies_are_committed_on_the_way(quick: Bench) -> None:
 class TestTakingOver:
     """A newer request ends an older one at once."""
 
-    def hang(self, uploads: UploadService, upload: Upload, *pieces: bytes) -> gevent.Greenlet:
+    def hang(self, uploads: UploadService, upload: Upload, *pieces: bytes) -> Any:
         """A request that has brought these pieces and waits for a client that has gone."""
         source = ArrivingSource(*pieces)
         hanging = gevent.spawn(
