@@ -317,9 +317,9 @@ class UploadSettings:
         _Range(0.1, _MOST_SECONDS),
     )
     upload_commit_bytes: int = _setting(
-        64 * 1024 * 1024,
+        32 * 1024 * 1024,
         "Bytes of one request after which what has come is made durable and counted while more "
-        "arrives. So much is sent again at the most where a worker is killed: less than a second "
+        "arrives. Twice as much is sent again at the most where a worker is killed: half a second "
         "of a network of 1 Gbit/s.",
         _Range(64 * 1024, _MOST_BYTES),
     )

@@ -55,7 +55,7 @@ DEFAULTS = {
     "loop_blocked_ms": 500.0,
     "database_threads": 4,
     "database_wait_seconds": 5.0,
-    "upload_commit_bytes": 67108864,
+    "upload_commit_bytes": 33554432,
     "upload_commit_seconds": 10.0,
     "upload_check_wait_seconds": 10.0,
     "upload_expire_seconds": 604800.0,

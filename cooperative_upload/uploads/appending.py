@@ -193,20 +193,17 @@ class Appending:
     @contextlib.contextmanager
     def _receiving(self, upload: Upload, start: int) -> Iterator[Receiving]:
         assert upload.token is not None
+
+        def commit(ranges: Ranges) -> Upload:
+            return self._commit(upload, ranges, _as_it_is)
+
         try:
-            receiving = Receiving(
-                self._storage,
-                upload.token,
-                start,
-                lambda ranges: self._commit(upload, ranges, _as_it_is),
-                self._settings,
-            )
+            with contextlib.closing(
+                Receiving(self._storage, upload.token, start, commit, self._settings)
+            ) as receiving:
+                yield receiving
         except NotStored as error:
             raise UploadGone() from error
-        try:
-            yield receiving
-        finally:
-            receiving.close()
 
     def _seen(self, upload: Upload, start: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
         """The blocks, of which the application has seen the first bytes of the whole."""

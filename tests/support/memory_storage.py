@@ -6,13 +6,13 @@ import datetime
 import io
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from cooperative_upload.body import BlockReader
 from cooperative_upload.errors import AlreadyStored, NotStored
 from cooperative_upload.storage import Deposit, Description, Ranges, Stored, Token
+from cooperative_upload.storage.contract import UNDESCRIBED
 
-_NONE = Description()
 _NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -86,12 +86,12 @@ class MemoryStorage:
         self._numbers = itertools.count()
 
     def deposit(
-        self, key: str, *, size: int | None = None, description: Description = _NONE
+        self, key: str, *, size: int | None = None, description: Description = UNDESCRIBED
     ) -> Deposit:
         raise NotImplementedError
 
     def begin(
-        self, key: str, *, size: int | None = None, description: Description = _NONE
+        self, key: str, *, size: int | None = None, description: Description = UNDESCRIBED
     ) -> Token:
         self._fail("begin")
         number = next(self._numbers)
@@ -173,11 +173,3 @@ class MemoryStorage:
             return self.objects[key]
         except KeyError:
             raise NotStored(key) from None
-
-
-def _keeps_the_contract(storage: MemoryStorage) -> Any:
-    """mypy says it."""
-    from cooperative_upload.storage import Storage
-
-    checked: Storage = storage
-    return checked
