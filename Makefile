@@ -14,7 +14,10 @@ SOAK_SECONDS ?= 300
 # Generated bodies for each test that needs no server; those that do get three tenths of it.
 FUZZ_EXAMPLES ?= 20000
 
-.PHONY: help test fuzz soak lint serve demo loadtest clean
+# Processes that are killed while they serve uploads, on each database.
+CRASHES ?= 1000
+
+.PHONY: help test fuzz soak crashes lint serve demo loadtest clean
 
 help:
 	@echo "make loadtest   measure the stock worker against this one, in a minute or two"
@@ -22,6 +25,7 @@ help:
 	@echo "make serve      the same, by the name that one looks for to try the configuration"
 	@echo "make test       lint, types and all tests, on the oldest and the newest gunicorn"
 	@echo "make soak       hundreds of clients that misbehave, for SOAK_SECONDS=300"
+	@echo "make crashes    CRASHES=1000 processes killed in the middle of uploads, in two hours"
 	@echo "make fuzz       generated bodies, in ten minutes; FUZZ_EXAMPLES=1000000 in a night"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make clean      remove what these made and wrote"
@@ -49,6 +53,9 @@ loadtest: .venv/ready-loadtest
 
 soak: .venv/ready-test
 	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/live/test_soak.py
+
+crashes: .venv/ready-test
+	CRASHES=$(CRASHES) $(BIN)/python -m pytest tests/uploads/test_crashes.py
 
 clean:
 	rm -rf .venv* *.egg-info/ .pytest_cache/ .mypy_cache/ .ruff_cache/ .hypothesis/ build/ dist/ \

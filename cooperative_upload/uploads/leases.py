@@ -154,8 +154,9 @@ class Leases:
             return
         self._looked = time.monotonic()
         self._beat()
-        now = self._registry.held(list(self._held))
-        for holding in list(self._held.values()):
+        asked = list(self._held.values())  # those who come meanwhile are not in the answer
+        now = self._registry.held([holding.id for holding in asked])
+        for holding in asked:
             generation, stop = now.get(holding.id, (None, False))
             if generation != holding.generation:
                 holding.stop(superseded=True)

@@ -51,7 +51,8 @@ class PostgreSQL:
 
     def __enter__(self) -> PostgreSQL:
         try:
-            self._run("initdb", "--auth=trust", f"--username={_USER}", "--pgdata", str(self._data))
+            options = ["--auth=trust", "--no-sync", "--locale=C", "--encoding=UTF8"]
+            self._run("initdb", *options, f"--username={_USER}", "--pgdata", str(self._data))
             self.start()
         except BaseException:
             self.__exit__()
