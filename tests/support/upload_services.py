@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from cooperative_upload.storage import Storage
 from cooperative_upload.uploads import Hooks, UploadService
 
 NO_HOOKS = Hooks()
+
+# What several processes know to be an upload's content.
+DATA = random.Random(0).randbytes(300_000)
 
 
 def body(data: bytes, length: int | None = None) -> CooperativeInput:
