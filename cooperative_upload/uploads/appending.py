@@ -72,13 +72,14 @@ class Appending:
         body: Any,
         last: bool | None,
         checksum: Checksum | Callable[[], Checksum] | None,
+        owner: str | None,
     ) -> Upload:
         """Add where it goes on, by taking it over."""
         if isinstance(checksum, tuple):
             _check_known(checksum[0])
         length = length_of(body)
         try:
-            upload = self._take(id, offset, length, last)
+            upload = self._take(id, offset, length, last, owner)
         except NotAppendable:
             if self._is_finished_again(id, body):
                 return self._finishing.finish(id)
@@ -112,14 +113,16 @@ class Appending:
             stored = self._commit(upload, receiving.finish(), complete)
         return self._finishing.finish(upload.id) if elected else stored
 
-    def _take(self, id: str, offset: int, length: int | None, last: bool | None) -> Upload:
+    def _take(
+        self, id: str, offset: int, length: int | None, last: bool | None, owner: str | None
+    ) -> Upload:
         mine = self._leases.mine
 
         def step(now: Upload) -> Upload:
             return taken(now, mine, offset, length, last)
 
         try:
-            return self._registry.change(id, step, durable=False)
+            return self._registry.change(id, step, owner, durable=False)
         except WrongOffset as error:
             if offset < error.expected:
                 raise

@@ -143,7 +143,9 @@ class Database:
         try:
             with self._connection() as connection, _writing(connection, durable):
                 for write in group:
-                    write.attempt(connection)
+                    write.attempt(connection, alone=len(group) == 1)
+        except _Undone:
+            pass
         except BaseException:
             for write in group:
                 write.queued = False
@@ -169,6 +171,10 @@ class Database:
             self._up_to_date = True
 
 
+class _Undone(Exception):
+    """A write that is alone in its transaction failed by its own fault."""
+
+
 class _Write(Generic[T]):
     """A write that waits for others to share its commit."""
 
@@ -180,16 +186,18 @@ class _Write(Generic[T]):
         self._value: Any = None
         self._error: Exception | None = None
 
-    def attempt(self, connection: Connection) -> None:
+    def attempt(self, connection: Connection, *, alone: bool) -> None:
         """Do it, or nothing of it: what it raises is its caller's alone."""
         self._value = self._error = None
         try:
-            with connection.begin_nested():
+            with contextlib.nullcontext() if alone else connection.begin_nested():
                 self._value = self._work(connection)
         except Exception as error:
             if _may_pass(error):
                 raise
             self._error = error
+            if alone:
+                raise _Undone() from error
 
     def outcome(self) -> T:
         if self._error is not None:

@@ -10,16 +10,40 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from .database import Database
 from .record import Limits, State, Step, Upload, check_there
 from .refusals import NoSuchUpload, QuotaExceeded
-from .rows import row_of, upload_of
+from .rows import changes, row_of, upload_of
 from .schema import duties, outbox, owners, uploads, workers
 
 Event = Literal["ready", "removed"]
+
+
+# Made once: to make a statement takes longer than to run it.
+_INSERT = insert(uploads)
+_BY_ID = select(uploads).where(uploads.c.id == bindparam("this"))
+_BY_ID_LOCKED = _BY_ID.with_for_update()
+_FENCED = update(uploads).where(
+    uploads.c.id == bindparam("this"), uploads.c.generation == bindparam("of")
+)
+
+_ACCOUNT = select(owners.c.bytes, owners.c.uploads).where(owners.c.owner == bindparam("of"))
+_ACCOUNT_LOCKED = _ACCOUNT.with_for_update()
+_SET_ACCOUNT = update(owners).where(owners.c.owner == bindparam("of"))
 
 
 class Registry:
@@ -46,10 +70,9 @@ class Registry:
 
     def check_account(self, upload: Upload) -> None:
         """Raise QuotaExceeded for one that its owner may not have now. Reserves nothing."""
-        query = select(owners).where(owners.c.owner == upload.owner)
 
         def work(connection: Connection) -> None:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_ACCOUNT, {"of": upload.owner}).one_or_none()
             total, number = (0, 0) if row is None else (row.bytes, row.uploads)
             more = 0 if upload.partial else 1
             _check_account(
@@ -71,7 +94,7 @@ class Registry:
             if earlier is not None:
                 return earlier
             _account(connection, upload, upload.reserved, 0 if upload.partial else 1)
-            connection.execute(insert(uploads).values(row_of(upload)))
+            connection.execute(_INSERT, row_of(upload))
             return upload
 
         return self._database.write(work)
@@ -95,7 +118,7 @@ class Registry:
             for part in found.values():
                 _change(connection, part, part_of=whole.id, expires=None)
             _account(connection, whole, 0, 1)
-            connection.execute(insert(uploads).values(row_of(whole)))
+            connection.execute(_INSERT, row_of(whole))
             self._tell(connection, "ready", whole)
             return whole
 
@@ -111,10 +134,7 @@ class Registry:
             after = step(before)
             if after == before:
                 return before
-            # The key names only who is locked already.
-            old, new = row_of(before), row_of(after)
-            changed = {name: value for name, value in new.items() if value != old[name]}
-            _change(connection, before, **changed)
+            _change(connection, before, **changes(before, after))
             _account(connection, after, after.reserved - before.reserved, 0)
             if after.ready and not before.ready:
                 self._tell(connection, "ready", after)
@@ -230,10 +250,8 @@ class Registry:
 
 
 def _load(connection: Connection, id: str, owner: str | None, *, lock: bool = False) -> Upload:
-    query = select(uploads).where(uploads.c.id == id)
-    if lock and connection.dialect.name != "sqlite":
-        query = query.with_for_update()
-    row = connection.execute(query).mappings().one_or_none()
+    query = _BY_ID_LOCKED if lock and connection.dialect.name != "sqlite" else _BY_ID
+    row = connection.execute(query, {"this": id}).mappings().one_or_none()
     if row is None or (owner is not None and row["owner"] != owner):
         raise NoSuchUpload()
     return upload_of(dict(row))
@@ -243,7 +261,7 @@ def _earlier(connection: Connection, upload: Upload) -> Upload | None:
     """The one that is there already, as this one or under its alias."""
     if upload.alias is not None:
         return _by_alias(connection, upload.owner, upload.alias)
-    row = connection.execute(select(uploads).where(uploads.c.id == upload.id)).mappings().first()
+    row = connection.execute(_BY_ID, {"this": upload.id}).mappings().one_or_none()
     return None if row is None else upload_of(dict(row))
 
 
@@ -254,8 +272,8 @@ def _by_alias(connection: Connection, owner: str, alias: str) -> Upload | None:
 
 
 def _change(connection: Connection, upload: Upload, **values: Any) -> None:
-    fenced = (uploads.c.id == upload.id, uploads.c.generation == upload.generation)
-    connection.execute(update(uploads).where(*fenced).values(values))
+    fenced = {"this": upload.id, "of": upload.generation}
+    connection.execute(_FENCED, {**fenced, **values})
 
 
 def _account(connection: Connection, upload: Upload, more_bytes: int, more: int) -> None:
@@ -265,8 +283,8 @@ def _account(connection: Connection, upload: Upload, more_bytes: int, more: int)
     row = _account_of(connection, upload.owner)
     total, number = row.bytes + more_bytes, row.uploads + more
     _check_account(upload.limits, more_bytes, total, more, number)
-    mine = owners.c.owner == upload.owner
-    connection.execute(update(owners).where(mine).values(bytes=total, uploads=number))
+    now = {"of": upload.owner, "bytes": total, "uploads": number}
+    connection.execute(_SET_ACCOUNT, now)
 
 
 def _check_account(limits: Limits, more_bytes: int, total: int, more: int, number: int) -> None:
@@ -278,13 +296,11 @@ def _check_account(limits: Limits, more_bytes: int, total: int, more: int, numbe
 
 def _account_of(connection: Connection, owner: str) -> Any:
     """What the owner has, locked until the transaction ends."""
-    query = select(owners.c.bytes, owners.c.uploads).where(owners.c.owner == owner)
-    if connection.dialect.name != "sqlite":
-        query = query.with_for_update()
-    row = connection.execute(query).one_or_none()
+    query = _ACCOUNT if connection.dialect.name == "sqlite" else _ACCOUNT_LOCKED
+    row = connection.execute(query, {"of": owner}).one_or_none()
     if row is None:
         _insert_or_leave(connection, owners, {"owner": owner, "bytes": 0, "uploads": 0})
-        row = connection.execute(query).one()
+        row = connection.execute(query, {"of": owner}).one()
     return row
 
 

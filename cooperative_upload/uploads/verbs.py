@@ -184,8 +184,7 @@ class UploadService:
         and returns what is ready.
         """
         self._background.run()
-        self.status(id, owner=owner)
-        return self._appending.append(id, offset, body, last, checksum)
+        return self._appending.append(_checked(id), offset, body, last, checksum, owner)
 
     def write(self, id: str, start: int, body: Any, *, owner: str | None = None) -> Upload:
         """Add bytes anywhere, beside others who do the same (chunks in forms). Again is harmless.
