@@ -53,7 +53,12 @@ class BlockReader:
         return lines
 
     def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-        """All that remains, in pieces as they come, each of at most that many bytes."""
+        """All that remains, in pieces as they come, each of at most that many bytes.
+
+        Nothing is waited for while there is something to hand out. So all that arrived of a body
+        that breaks has been handed out when its error is raised, where read(n) would keep it back
+        for the rest of its n bytes.
+        """
         while piece := self._deliver(self._next_piece(most_bytes, ahead=0)):
             yield piece
 

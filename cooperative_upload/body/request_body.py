@@ -62,7 +62,8 @@ class CooperativeInput(BlockReader):
     read, readline, readlines and iteration are those of PEP 3333, and exact: read(n) returns
     fewer than n bytes only at the end of the body. All of them raise IncompleteBody (or another
     BodyError) where the body is not what the client announced, where it comes too slowly or is
-    too large, and after a read that was broken off by a gevent.Timeout or a kill. There is no
+    too large, and after a read that was broken off by a gevent.Timeout or a kill. blocks() is for
+    who keeps what came of a broken body: it hands all of that out before it raises. There is no
     readinto: werkzeug would then take another path than over gunicorn's own body.
     """
 

@@ -89,19 +89,15 @@ class Holding:
 
 
 class Leases:
-    """What this process holds, and what it knows of other processes.
+    """What this process holds, and what it knows of other processes."""
 
-    shared: whether processes of other machines use the same database.
-    """
-
-    def __init__(self, registry: Registry, settings: UploadSettings, *, shared: bool) -> None:
+    def __init__(self, registry: Registry, settings: UploadSettings) -> None:
         self._registry = registry
         self._settings = settings
-        self._shared = shared
         self._held: dict[str, Holding] = {}
         self._watched = False
         self._looked = 0.0
-        self._beaten = 0.0
+        self._beaten = -_BEAT_EVERY
         self._beats_of: dict[str, tuple[int | None, float]] = {}
 
     @property
@@ -199,9 +195,9 @@ class Leases:
             self._watched = False
 
     def _beat(self) -> None:
-        if self._shared and time.monotonic() - self._beaten > _BEAT_EVERY:
+        if time.monotonic() - self._beaten > _BEAT_EVERY:
+            self._beaten = time.monotonic()  # before: others need not do it while it is waited for
             self._registry.beat(name_of_process())
-            self._beaten = time.monotonic()
 
     def _stands_still(self, holder: str) -> bool:
         beats, now = self._registry.beats_of(holder), time.monotonic()

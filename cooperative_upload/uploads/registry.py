@@ -213,6 +213,16 @@ class Registry:
         query = select(workers.c.beats).where(workers.c.name == process)
         return self._database.read(lambda connection: connection.scalar(query))
 
+    def processes(self) -> list[str]:
+        """Those that have beaten, and were not forgotten since."""
+        query = select(workers.c.name)
+        return self._database.read(lambda connection: list(connection.scalars(query)))
+
+    def forget_process(self, process: str) -> None:
+        """Drop the beats of one that is gone."""
+        gone = delete(workers).where(workers.c.name == process)
+        self._database.write(lambda connection: connection.execute(gone), durable=False)
+
     def take_duty(self, name: str, process: str, gone: Callable[[str], bool]) -> bool:
         """Whether that process is the one that does this for all, now."""
         query = select(duties.c.holder).where(duties.c.name == name)

@@ -74,6 +74,9 @@ class Sweeper:
         self._for_each(lambda most: self._registry.expired(now, most), expire)
         self._for_each(self._registry.unfinished, self._finish)
         self._outbox.deliver()
+        for process in self._registry.processes():
+            if self._leases.is_gone(process):
+                self._registry.forget_process(process)
 
     def remove(self, upload: Upload) -> None:
         """Take an upload away, with its bytes and its parts. Again is harmless."""

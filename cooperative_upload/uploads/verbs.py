@@ -106,8 +106,7 @@ class UploadService:
             told["removed"] = hooks.removed
         self._database = Database(database, self._settings)
         self._registry = registry = Registry(self._database, frozenset(told))
-        shared = not self._database.is_sqlite
-        self._leases = leases = Leases(registry, self._settings, shared=shared)
+        self._leases = leases = Leases(registry, self._settings)
         self._outbox = Outbox(self._database, leases, told)
         self._finishing = finishing = Finishing(
             storage, registry, leases, hooks, self._settings, self._deliver

@@ -72,6 +72,7 @@ class BodyContract:
     """Inherit it as Test..., with open()."""
 
     knows_length = True  # whether the source is one whose body has a Content-Length
+    most_lost = 0  # bytes that arrived which a source may keep to itself when it breaks
     slice_seconds = 0.0
 
     def open(
@@ -270,6 +271,22 @@ class BodyContract:
             self.check_error(caught.value, arrived, body)
 
         self.check([TEXT[:arrived]], test, missing=5)
+
+    @pytest.mark.parametrize("arrived", [0, 1, len(TEXT), SIZES[0], SIZES[-1]])
+    def test_blocks_hand_out_all_that_arrived(self, arrived: int) -> None:
+        """Of a body that breaks: whoever resumes uploads counts each byte of it."""
+        data = pattern(arrived)
+
+        def test(body: CooperativeInput) -> None:
+            blocks: list[bytes] = []
+            with pytest.raises(IncompleteBody) as caught:
+                blocks.extend(body.blocks())
+            came = b"".join(blocks)
+            assert data.startswith(came)
+            assert arrived - len(came) <= self.most_lost
+            assert caught.value.received == len(came)
+
+        self.check(cut(data, arrived // 3), test, missing=5)
 
     def test_truncated_at_every_offset(self) -> None:
         """There is no place at which a missing rest goes unseen."""

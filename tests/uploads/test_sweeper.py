@@ -208,3 +208,19 @@ def test_a_slow_client_does_not_expire(storage: MemoryStorage, sqlite: str) -> N
             test(one)
 
     in_greenlet(run)
+
+
+def test_processes_that_have_ended_are_forgotten(storage: MemoryStorage, sqlite: str) -> None:
+    """A restart a day leaves no thousand rows behind."""
+
+    def test() -> None:
+        with service(storage, sqlite) as uploads:
+            here = name_of_process()
+            gone = here.rsplit("/", 2)[0] + "/1/0"
+            uploads._registry.beat(gone)
+            uploads._registry.beat("elsewhere/1/2")
+            uploads.finish(uploads.create(Creation("me", size=0)).id)
+            uploads.sweep()
+            assert sorted(uploads._registry.processes()) == sorted(["elsewhere/1/2", here])
+
+    in_greenlet(test)
