@@ -42,7 +42,7 @@ from ..forms import Destination, StreamFactory
 from .ranges import Ranges
 
 Token = Mapping[str, Any]
-"""A writing that was begun, as plain data."""
+"""A writing that was begun, as plain data; its "key" is the object's, the rest the storage's."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cooperative_upload.body import BlockReader
 from cooperative_upload.errors import AlreadyStored, NotStored
 from cooperative_upload.storage import Deposit, Description, Ranges, Stored, Token
 from cooperative_upload.storage.contract import UNDESCRIBED
+from cooperative_upload.storage.form_files import StorageObjects
 
 _NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -71,7 +72,7 @@ class _Writer:
         self.close()
 
 
-class MemoryStorage:
+class MemoryStorage(StorageObjects):
     """objects: what is there, by key.
 
     writings: what was begun and neither committed nor aborted, by number.
