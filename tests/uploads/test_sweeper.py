@@ -22,7 +22,6 @@ from cooperative_upload.uploads import (
     NoSuchUpload,
     NotReadyYet,
     State,
-    UploadService,
 )
 from cooperative_upload.uploads.processes import name_of_process
 from cooperative_upload.uploads.schema import uploads as table
