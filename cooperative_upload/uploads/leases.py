@@ -128,12 +128,14 @@ class Leases:
 
     def settle(self, upload: Upload) -> Upload:
         """The upload after whoever writes to it has committed what it had, if it does so soon."""
+        if upload.state is not State.OPEN:
+            return upload
         here = self._held.get(upload.id)
         if here is not None:
             here.stop(superseded=False)
             wait_until(lambda: self._held.get(upload.id) is not here, _STOPS_WITHIN)
             return self._registry.find(upload.id)
-        if upload.holder is None or upload.state is not State.OPEN:
+        if upload.holder is None:
             return upload
         if upload.holder == name_of_process() or self.is_gone(upload.holder):
             return self._free(upload)
