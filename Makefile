@@ -59,7 +59,7 @@ crashes: .venv/ready-test
 
 clean:
 	rm -rf .venv* *.egg-info/ .pytest_cache/ .mypy_cache/ .ruff_cache/ .hypothesis/ build/ dist/ \
-		report.html
+		report.html tests/javascript/node_modules/
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -161,10 +161,11 @@ HOUSE = [
             "verbs",
         ],
     ),
+    ("protocols", ["structured_fields", "dialects", "problems", "cors", "tus_fields"]),
 ]
 
 # Folders above the entrances: applications import from them, by what they hand on.
-PUBLIC = {"storage", "uploads"}
+PUBLIC = {"storage", "uploads", "protocols"}
 
 # What other folders import by its own name, since not everybody has what it needs.
 BY_NAME = {"monitoring.prometheus"}
@@ -187,6 +188,7 @@ OPTIONAL = {
     "uploads.database": {"sqlalchemy"},
     "uploads.registry": {"sqlalchemy"},
     "uploads.outbox": {"sqlalchemy"},
+    "protocols.structured_fields": {"http_sf"},
 }
 
 

@@ -57,7 +57,7 @@ def announced_digests(environ: Mapping[str, Any]) -> list[tuple[str, bytes]]:
         found += _members(environ.get(header, ""))
     if md5 := environ.get("HTTP_CONTENT_MD5", ""):
         found.append(("md5", _decoded(md5)))
-    return [(name, digest) for name, digest in found if _can_compute(name)]
+    return [(name, digest) for name, digest in found if can_compute(name)]
 
 
 class Digests:
@@ -96,7 +96,8 @@ class Digests:
                 raise DigestMismatch(name, digest, values[name])
 
 
-def _can_compute(name: str) -> bool:
+def can_compute(name: str) -> bool:
+    """Whether there is such a digest, and here what computes it."""
     try:
         Digests([name])
     except ValueError:
