@@ -7,9 +7,10 @@ still send when all is said. All else (signals, TLS, logging, keep-alive) is gun
 The names of gunicorn that are used here and are not documented as public, all of them in every
 version from 25.0 to 27.0: GeventWorker.handle, handle_http2, handle_http2_request, handle_error,
 load_wsgi, init_process, alive and check_config; AsyncWorker.handle_request; Request.body,
-.unreader, .should_close and ._expected_100_continue; Body.reader; LengthReader.length;
+.unreader, .should_close, .trailers and ._expected_100_continue; Body.reader; LengthReader.length;
 ChunkedReader.parser; Unreader.buf, .read and .unread; HTTP2Request.stream and its
-.request_complete; Response.status_code, .headers, .headers_sent, .response_length and
+.request_complete, .stream_id and .trailers; HTTP2ServerConnection.send_informational;
+Response.status_code, .headers, .headers_sent, .response_length and
 .force_close. In 27.0 alone HTTP2Stream.body_size, before it len() of the body.
 """
 
@@ -47,7 +48,9 @@ from .exchange import (
     Lingering,
     answering_for,
     closed_after,
+    interim_response,
     limit_handshakes,
+    trailers_of,
 )
 from .forms import werkzeug_patch
 from .monitoring import (
@@ -189,7 +192,17 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             most_bytes=self._upload_settings.max_body_bytes or None,
         )
         upload = _upload(req, addr, req.content_length)
-        exchange = Exchange(req.body, upload, req, self._upload_settings, self._admission)
+        exchange = Exchange(
+            req.body,
+            upload,
+            req,
+            self._upload_settings,
+            self._admission,
+            trailers=lambda: trailers_of(req.stream.trailers),
+            send_interim=lambda status, phrase, headers: h2_conn.send_informational(
+                req.stream.stream_id, status, headers
+            ),
+        )
         try:
             with exchange.running(), self._being_busy():
                 super().handle_http2_request(listener_name, req, sock, addr, h2_conn)
@@ -267,13 +280,28 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn has no type hints
             before_receiving=lambda: exchange.announce_reading(sock.sendall),
         )
         upload = _upload(req, addr, length)
-        exchange = Exchange(body, upload, req, settings, self._admission)
+        exchange = Exchange(
+            body,
+            upload,
+            req,
+            settings,
+            self._admission,
+            trailers=lambda: trailers_of(req.trailers),
+            send_interim=self._interim_sender(req, sock),
+        )
         if getattr(req, "_expected_100_continue", False):
             req._expected_100_continue = False  # or gunicorn would send it now
             if not head:  # a client that sends already waits for nothing
                 exchange.expect_continue()
         req.body = body
         return exchange
+
+    def _interim_sender(self, req: Any, sock: Any) -> Callable[..., object] | None:
+        if self.cfg.protocol == "uwsgi" or req.version < (1, 1):
+            return None
+        return lambda status, phrase, headers: sock.sendall(
+            interim_response(status, phrase, headers)
+        )
 
 
 def _attributes(worker_class: type) -> dict[str, Any]:

@@ -81,6 +81,7 @@ HOUSE = [
         "exchange",
         [
             "gunicorn_response",
+            "beyond_wsgi",
             "answer",
             "admission",
             "ending",

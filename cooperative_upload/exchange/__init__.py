@@ -6,6 +6,7 @@ connection is waited for. The entrances import from here.
 
 from .admission import Admission
 from .answer import answered, ending_when_closed
+from .beyond_wsgi import interim_response, trailers_of
 from .cut import cut_off
 from .deadline import ConnectionDeadline, closed_after, limit_handshakes
 from .ending import ending_of, let_go, report
@@ -25,8 +26,10 @@ __all__ = [
     "ending_of",
     "ending_when_closed",
     "forget_headers",
+    "interim_response",
     "let_go",
     "limit_handshakes",
     "report",
     "response_behind",
+    "trailers_of",
 ]

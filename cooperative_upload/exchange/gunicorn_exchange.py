@@ -11,7 +11,7 @@ The response is gunicorn's; it is written by the application that is wrapped by 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import gevent
@@ -25,6 +25,7 @@ from ..settings import UploadSettings
 from ..spool import spools_closed_at_the_end
 from .admission import Admission
 from .answer import answered
+from .beyond_wsgi import SEND_INTERIM, TRAILERS, Headers, SendInterim
 from .ending import ending_of, let_go, report
 
 _current: ContextScope[Exchange] = ContextScope("exchange")
@@ -36,6 +37,8 @@ class Exchange:
     body: its wsgi.input.
     upload: as which it is told to others.
     request: gunicorn's; of it should_close is used.
+    trailers: gives the fields behind the body.
+    send_interim: sends an interim response; None where the protocol has none.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Exchange:
         request: Any,
         settings: UploadSettings,
         admission: Admission,
+        trailers: Callable[[], Mapping[str, str]] = dict,
+        send_interim: SendInterim | None = None,
     ) -> None:
         self.body = body
         self.killed = False
@@ -52,6 +57,8 @@ class Exchange:
         body.tell(upload.record)
         self._settings = settings
         self._admission = admission
+        self._trailers = trailers
+        self._send_interim = send_interim
         self._places = contextlib.ExitStack()
         self._awaits_continue = False
         self._closing = False
@@ -158,6 +165,9 @@ class Exchange:
         if environ.get("REMOTE_ADDR"):  # not the socket's own where a proxy tells it
             self._upload.client_is(environ["REMOTE_ADDR"])
         add_atoms(environ, self._upload)
+        environ[TRAILERS] = self._trailers
+        if self._send_interim is not None:
+            environ[SEND_INTERIM] = self._interim
 
         def admitted(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             client = environ.get("REMOTE_ADDR", "")
@@ -167,6 +177,11 @@ class Exchange:
         return answered(
             admitted, environ, start_response, self._answer_for, self.body, self._places.close
         )
+
+    def _interim(self, status: int, phrase: str, headers: Headers) -> None:
+        """Send an interim response, unless the final one has begun."""
+        if self._send_interim is not None and not self._response_begun:
+            self._send_interim(status, phrase, headers)
 
     def _answer_for(self, error: RequestError | GreenletExit) -> RequestError:
         if isinstance(error, GreenletExit):
@@ -189,6 +204,7 @@ def answering_for(application: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         exchange = _current.get()
         if exchange is None:
+            environ[TRAILERS] = dict  # by which an application sees that this server gives them
             response: Iterable[bytes] = application(environ, start_response)
             return response
         return exchange.answer(application, environ, start_response)
