@@ -162,7 +162,22 @@ HOUSE = [
             "verbs",
         ],
     ),
-    ("protocols", ["structured_fields", "dialects", "problems", "cors", "tus_fields"]),
+    (
+        "protocols",
+        [
+            "structured_fields",
+            "dialects",
+            "problems",
+            "cors",
+            "tus_fields",
+            "handling",
+            "tus",
+            "resumable",
+            "application",
+            "flask_blueprint",
+            "django_view",
+        ],
+    ),
 ]
 
 # Folders above the entrances: applications import from them, by what they hand on.
@@ -190,6 +205,8 @@ OPTIONAL = {
     "uploads.registry": {"sqlalchemy"},
     "uploads.outbox": {"sqlalchemy"},
     "protocols.structured_fields": {"http_sf"},
+    "protocols.flask_blueprint": {"flask"},
+    "protocols.django_view": {"django"},
 }
 
 

@@ -6,7 +6,7 @@ connection is waited for. The entrances import from here.
 
 from .admission import Admission
 from .answer import answered, ending_when_closed
-from .beyond_wsgi import interim_response, trailers_of
+from .beyond_wsgi import SEND_INTERIM, TRAILERS, interim_response, trailers_of
 from .cut import cut_off
 from .deadline import ConnectionDeadline, closed_after, limit_handshakes
 from .ending import ending_of, let_go, report
@@ -15,6 +15,8 @@ from .gunicorn_response import forget_headers, response_behind
 from .lingering import Lingering
 
 __all__ = [
+    "SEND_INTERIM",
+    "TRAILERS",
     "Admission",
     "ConnectionDeadline",
     "Exchange",

@@ -5,7 +5,7 @@ from here.
 """
 
 from .destinations import Destination, Kept
-from .digests import ALGORITHMS, can_compute
+from .digests import ALGORITHMS, announced_digests, can_compute
 from .hashing import Hashing
 from .parse_limits import limit_json, limited_form
 from .safe_path import checked_names, path_below
@@ -25,6 +25,7 @@ __all__ = [
     "Part",
     "Received",
     "StreamFactory",
+    "announced_digests",
     "can_compute",
     "checked_names",
     "holding_stream_factory",

@@ -3,6 +3,8 @@
 A module of a protocol knows its wire format and nothing else. Applications import from here.
 """
 
+from .application import Uploads
 from .cors import Cors
+from .handling import Request
 
-__all__ = ["Cors"]
+__all__ = ["Cors", "Request", "Uploads"]

@@ -7,11 +7,13 @@ members beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
+
+from ..uploads import InconsistentLength, LargerThanDeclared, UploadRefusal, WrongOffset
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -22,8 +24,18 @@ MISMATCHING_OFFSET = f"{_IANA}mismatching-upload-offset"
 INCONSISTENT_LENGTH = f"{_IANA}inconsistent-upload-length"
 COMPLETED_UPLOAD = f"{_IANA}completed-upload"
 
+# Of an error's own headers those that its details do not replace.
+_KEPT_HEADERS = frozenset({"Retry-After", "WWW-Authenticate", "Allow"})
+
 # tus' own; werkzeug would call it unknown.
 _PHRASES = {460: "Checksum Mismatch"}
+
+# The types of what the verbs refuse.
+_KINDS: dict[type[HTTPException], str] = {
+    WrongOffset: MISMATCHING_OFFSET,
+    InconsistentLength: INCONSISTENT_LENGTH,
+    LargerThanDeclared: INCONSISTENT_LENGTH,
+}
 
 # What the errors of this package know beside their text, by the names of their attributes.
 _NUMBERS = ("received", "expected", "limit", "seconds", "rate", "minimum")
@@ -37,7 +49,8 @@ class Problem(HTTPException):
     detail: what is wrong with this request.
     kind: the problem type's URI; None for none but the status.
     headers: what the response has beside.
-    members: numbers and texts for programs, with dashes in the place of underscores.
+    members: numbers and texts for programs.
+    cause: the error that is told so; None for a problem of its own.
     """
 
     def __init__(
@@ -48,7 +61,7 @@ class Problem(HTTPException):
         *,
         kind: str | None = None,
         headers: Iterable[tuple[str, str]] = (),
-        **members: Any,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or title)
         self.code = status
@@ -56,27 +69,36 @@ class Problem(HTTPException):
         self.detail = detail
         self.kind = kind
         self.headers = list(headers)
-        self.members = {name.replace("_", "-"): value for name, value in members.items()}
+        self.members = members or {}
+        self.cause: HTTPException | None = None
 
 
 def problem_of(error: HTTPException) -> Problem:
     """The details of any error that has a status, with the numbers that it knows."""
     if isinstance(error, Problem):
         return error
-    status = error.code or 500
-    retry_after = getattr(error, "retry_after", None)
-    numbers: dict[str, Any] = {
+    headers = [each for each in error.get_headers() if each[0] in _KEPT_HEADERS]
+    if isinstance(error, WrongOffset):
+        headers.append(("Upload-Offset", str(error.expected)))
+    members = error.members() if isinstance(error, UploadRefusal) else _numbers_of(error)
+    problem = Problem(
+        error.code or 500,
+        error.name,
+        error.description or "",
+        kind=_KINDS.get(type(error)),
+        headers=headers,
+        members=members,
+    )
+    problem.cause = error
+    return problem
+
+
+def _numbers_of(error: HTTPException) -> dict[str, int | float]:
+    return {
         name: value
         for name in _NUMBERS
         if isinstance(value := getattr(error, name, None), (int, float))
     }
-    return Problem(
-        status,
-        error.name,
-        error.description or "",
-        headers=[] if retry_after is None else [("Retry-After", str(retry_after))],
-        **numbers,
-    )
 
 
 def problem_response(problem: Problem) -> Response:

@@ -6,12 +6,12 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 from werkzeug.http import http_date
 
 from ..forms import ALGORITHMS, can_compute
+from ..uploads import UploadTooLarge
 from .problems import Problem
 
 VERSION = "1.0.0"
@@ -41,6 +41,14 @@ def size_in(field: str, name: str) -> int:
     return min(int(digits or "0"), MOST_BYTES + 1) if len(digits) < 20 else MOST_BYTES + 1
 
 
+def length_in(field: str) -> int:
+    """Upload-Length. Raises Problem, and UploadTooLarge for more than any file can have."""
+    size = size_in(field, "Upload-Length")
+    if size > MOST_BYTES:
+        raise UploadTooLarge(MOST_BYTES, size)
+    return size
+
+
 def metadata_in(field: str) -> dict[str, str]:
     """Upload-Metadata: names and texts, in Unicode. Raises Problem.
 
@@ -52,8 +60,7 @@ def metadata_in(field: str) -> dict[str, str]:
             "The metadata is too large",
             f"Upload-Metadata has {len(field):,} bytes, accepted are at most "
             f"{MOST_METADATA_BYTES:,}.",
-            limit=MOST_METADATA_BYTES,
-            received=len(field),
+            members={"limit": MOST_METADATA_BYTES, "received": len(field)},
         )
     found: dict[str, str] = {}
     for pair in field.split(",") if field.strip() else []:
@@ -131,9 +138,12 @@ def concatenation_in(field: str) -> Concatenation:
     return Concatenation(parts)
 
 
-def written_expiry(when: datetime) -> str:
-    """Upload-Expires: a date as HTTP has it (RFC 9110 section 5.6.7)."""
-    return http_date(when.astimezone(timezone.utc))
+def written_expiry(when: float) -> str:
+    """Upload-Expires: a date as HTTP has it (RFC 9110 section 5.6.7).
+
+    when: seconds since the epoch.
+    """
+    return http_date(when)
 
 
 def shown(text: str) -> str:

@@ -38,8 +38,7 @@ def test_the_example_of_the_draft() -> None:
             409,
             "offset from request does not match offset of resource",
             kind=MISMATCHING_OFFSET,
-            expected_offset=12_500_000,
-            provided_offset=25_000_000,
+            members={"expected-offset": 12_500_000, "provided-offset": 25_000_000},
         )
     )
     assert found == {

@@ -16,11 +16,13 @@ from cooperative_upload.protocols.tus_fields import (
     checksum_algorithms,
     checksum_in,
     concatenation_in,
+    length_in,
     metadata_in,
     size_in,
     written_expiry,
     written_metadata,
 )
+from cooperative_upload.uploads import UploadTooLarge
 
 
 def encoded(text: str) -> str:
@@ -101,6 +103,12 @@ def test_sizes(field: str, size: int) -> None:
     assert size_in(field, "Upload-Length") == size
 
 
+def test_a_length_that_no_file_has() -> None:
+    assert length_in(str(MOST_BYTES)) == MOST_BYTES
+    with pytest.raises(UploadTooLarge):
+        length_in(str(2**63))
+
+
 @pytest.mark.parametrize("field", ["", "-1", "+1", "1.0", "1e3", " 1", "٣", "1_000", "0x10"])
 def test_what_is_no_size(field: str) -> None:
     with pytest.raises(Problem, match="It is '"):
@@ -157,6 +165,5 @@ def test_concatenations_that_are_none(field: str) -> None:
 
 def test_an_expiry_of_the_specification() -> None:
     """In the only form of a date that HTTP lets one write."""
-    zone = datetime.timezone(datetime.timedelta(hours=2))
-    when = datetime.datetime(2014, 6, 25, 18, 0, 0, tzinfo=zone)
-    assert written_expiry(when) == "Wed, 25 Jun 2014 16:00:00 GMT"
+    when = datetime.datetime(2014, 6, 25, 16, tzinfo=datetime.timezone.utc)
+    assert written_expiry(when.timestamp()) == "Wed, 25 Jun 2014 16:00:00 GMT"
