@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 # The oldest versions that are supported, for the live tests: setup.cfg's lower bounds.
 OLDEST := gunicorn[gevent]==25.0.0 gevent==24.10.1 werkzeug==3.1.7 flask==3.1.0 h2==4.1.0 \
-	prometheus_client==0.14.0
+	prometheus_client==0.14.0 sqlalchemy==2.0.0 http-sf==1.0.0
 
 # How long `make soak` takes.
 SOAK_SECONDS ?= 300
@@ -31,7 +31,7 @@ help:
 	@echo "make clean      remove what these made and wrote"
 
 # Three files at once: more would need more cores than the smallest machine for tests has.
-test: lint .venv-oldest/ready
+test: lint .venv-oldest/ready tests/javascript/node_modules/ready
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # The limit of one test is that of its worst case: a failure, which is made smaller before it is
@@ -77,3 +77,10 @@ clean:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install --quiet --disable-pip-version-check --editable . $(OLDEST)
 	@touch $@
+
+# Clients that the tests upload with. Without npm there are none, and their tests are skipped. None
+# of them needs what packages run when they are installed.
+tests/javascript/node_modules/ready: tests/javascript/package.json tests/javascript/package-lock.json
+	if command -v npm >/dev/null; then \
+		npm ci --prefix tests/javascript --ignore-scripts --no-audit --no-fund && touch $@; \
+	fi

@@ -211,7 +211,7 @@ class Connection:
         headers = {name.lower(): value for name, value in fields.items()}
         status = int(status_line.split(" ")[1])
         body = b""
-        if status >= 200 and not bodiless:
+        if status >= 200 and status != 204 and not bodiless:
             body = self._body(headers)
         return Response(status, headers, body)
 
