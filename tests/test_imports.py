@@ -142,6 +142,7 @@ HOUSE = [
         [
             "refusals",
             "record",
+            "counting",
             "rows",
             "schema",
             "database",

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import NotStored
 from ..forms import ALGORITHMS, Hashing
+from ..monitoring import count
 from ..settings import UploadSettings
 from ..spool import Spool
 from ..storage import Ranges, Storage
@@ -36,6 +37,7 @@ from .refusals import (
     ChecksumMismatch,
     NotAppendable,
     RefusedUpload,
+    Superseded,
     UnknownChecksum,
     UploadGone,
     UploadRefusal,
@@ -110,6 +112,9 @@ class Appending:
 
         with self._receiving(upload, start) as receiving:
             self._receive(upload, receiving, None, self._seen(upload, start, blocks_of(body)))
+            came = Ranges.of([(start, receiving.position)])
+            if again := came.total + upload.received.total - (came | upload.received).total:
+                count("bytes_again", again)
             stored = self._commit(upload, receiving.finish(), complete)
         return self._finishing.finish(upload.id) if elected else stored
 
@@ -139,7 +144,9 @@ class Appending:
     def _let_go_if_it_fails(self, upload: Upload) -> Iterator[None]:
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Superseded):
+                count("uploads_superseded")
             with contextlib.suppress(UploadRefusal):
                 self._registry.change(upload.id, partial(_let_go_of, upload), durable=False)
             raise

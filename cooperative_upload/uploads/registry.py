@@ -24,6 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ..monitoring import count
+from .counting import counted_as
 from .database import Database
 from .record import Limits, State, Step, Upload, check_there
 from .refusals import NoSuchUpload, QuotaExceeded
@@ -97,7 +99,10 @@ class Registry:
             connection.execute(_INSERT, row_of(upload))
             return upload
 
-        return self._database.write(work)
+        added = self._database.write(work)
+        if added.id == upload.id:
+            count("uploads_created")
+        return added
 
     def add_whole(
         self, upload: Upload, parts: Sequence[str], make: Callable[[list[Upload]], Upload]
@@ -122,25 +127,32 @@ class Registry:
             self._tell(connection, "ready", whole)
             return whole
 
-        return self._database.write(work)
+        added = self._database.write(work)
+        if added.id == upload.id:
+            count("uploads_created")
+            count("uploads_ready")
+        return added
 
     def change(
         self, id: str, step: Step, owner: str | None = None, *, durable: bool = True
     ) -> Upload:
         """Take a step, and return what it made of the upload; raises what the step raises."""
 
-        def work(connection: Connection) -> Upload:
+        def work(connection: Connection) -> tuple[Upload, Upload]:
             before = _load(connection, id, owner, lock=True)
             after = step(before)
             if after == before:
-                return before
+                return before, before
             _change(connection, before, **changes(before, after))
             _account(connection, after, after.reserved - before.reserved, 0)
             if after.ready and not before.ready:
                 self._tell(connection, "ready", after)
-            return after
+            return before, after
 
-        return self._database.write(work, durable=durable)
+        before, after = self._database.write(work, durable=durable)
+        for event in counted_as(before, after):
+            count(event)
+        return after
 
     def remove(self, upload: Upload) -> None:
         """Take out one of which the storage has nothing any more. Again is harmless."""
