@@ -136,6 +136,14 @@ class LocalStorage(StorageObjects):
         self._folder.check(key)
         return self._run(key, lambda: self._stat(key)[0])
 
+    def path(self, key: str) -> str:
+        """The file of an object, to be read by others and changed by nobody.
+
+        Whether it is there, stat() says.
+        """
+        self._folder.check(key)
+        return self._run(key, lambda: self._folder.path(key))
+
     def delete(self, key: str) -> None:
         """Take an object away, and the folders that are empty without it."""
         self._folder.check(key)
