@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -16,6 +17,7 @@ from checkout import ROOT
 from flask import Flask, request
 from greenlets import hub_scheduler, in_greenlet
 from http_client import FORM_TYPE, Part, form
+from live_server import wait_until
 from werkzeug.test import Client
 from wsgi import call, environ
 
@@ -74,6 +76,58 @@ def test_the_flask_example_saves_an_upload(
     )
     assert answer.json == {"name": "name.bin"}
     assert (tmp_path / "upload.bin").read_bytes() == b"content"
+
+
+def begun_by_tus(app: Flask) -> str:
+    """The address of an upload in three pieces."""
+    client, fields = app.test_client(), {"Tus-Resumable": "1.0.0"}
+    token = {"Authorization": "Bearer kQ3vT9-eY_7wLr2MzX0a"}
+    metadata = "filename YS5wbmc=,filetype aW1hZ2UvcG5n"  # a.png, image/png
+    begin = {**fields, **token, "Upload-Length": "7", "Upload-Metadata": metadata}
+    address = f"/{client.post('/files', headers=begin).headers['Location']}"
+    for offset, data in ((0, b"con"), (3, b"tent")):
+        more = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+        answer = client.patch(address, headers={**fields, **token, **more}, data=data)
+        assert answer.status_code == 204, answer.text
+    return address
+
+
+def in_folder(example: str, folder: Path) -> str:
+    (folder / "files").mkdir()
+    return example.replace("/srv/", f"{folder}/")
+
+
+def test_the_resumable_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = [each for each in EXAMPLES if "Uploads(" in each]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(in_folder(example, tmp_path), names)
+    with contextlib.closing(names["uploads"]) as uploads:
+        id = begun_by_tus(names["app"]).rpartition("/")[2]
+        assert uploads.path(id).read_bytes() == b"content"
+        wait_until(lambda: "a.png" in capsys.readouterr().out, "ready() was called")
+
+
+def test_the_example_of_the_resumable_page(tmp_path: Path) -> None:
+    """Who may, what is accepted, and what is there."""
+    page = (ROOT / "docs" / "resumable.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(in_folder(example, tmp_path), names)
+    with contextlib.closing(names["uploads"]):
+        client = names["app"].test_client()
+        begin = {"Tus-Resumable": "1.0.0", "Upload-Length": "7"}
+        assert client.post("/files", headers=begin).status_code == 401
+        id = begun_by_tus(names["app"]).rpartition("/")[2]
+        assert client.get("/mine").json == [{"id": id, "name": "a.png", "size": 7}]
+        program = {
+            "Upload-Complete": "?1",
+            "Content-Type": "image/png",
+            "Authorization": "Bearer kQ3vT9-eY_7wLr2MzX0a",
+        }
+        answer = client.post("/files", headers=program, data=b"MZ\x90\x00")
+        assert (answer.status_code, answer.headers["Upload-Complete"]) == (422, "?1")
+        assert client.post("/files", headers=program, data=b"\x89PNG").status_code == 200
 
 
 @pytest.mark.usefixtures("werkzeug_restored")
