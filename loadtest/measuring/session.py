@@ -20,7 +20,7 @@ from loadtest.clients.connection import Address
 from loadtest.measuring import jobs, plan
 from loadtest.measuring.measure import Load, State, Trial, measure
 from loadtest.measuring.statistics import Measurement
-from loadtest.servers.deployments import Deployer
+from loadtest.servers.deployments import Deployer, Job
 from loadtest.settings import Settings
 from loadtest.units import count
 
@@ -66,11 +66,11 @@ class Work:
 
 
 @contextmanager
-def deploying(settings: Settings) -> Iterator[Deployer]:
+def deploying(settings: Settings, job: Job | None = None) -> Iterator[Deployer]:
     """Who starts the servers. Raises UsageError for settings that make no sense."""
     settings.validate()
     with tempfile.TemporaryDirectory(prefix="loadtest-") as scratch:
-        yield Deployer(settings, Path(scratch))
+        yield Deployer(settings, Path(scratch), job)
 
 
 def free_disk(settings: Settings) -> int | None:

@@ -7,12 +7,18 @@ from dataclasses import fields
 from typing import Any
 
 from loadtest.errors import UsageError
-from loadtest.scenarios import refusals, stalled, tax, uploads
+from loadtest.scenarios import refusals, stalled, storage, tax, uploads
 from loadtest.scenarios.contract import Scenario
 from loadtest.settings import Settings
 
 # In the order of --help.
-SCENARIOS = (uploads.SCENARIO, tax.SCENARIO, refusals.SCENARIO, stalled.SCENARIO)
+SCENARIOS = (
+    uploads.SCENARIO,
+    tax.SCENARIO,
+    refusals.SCENARIO,
+    stalled.SCENARIO,
+    storage.SCENARIO,
+)
 SWITCHES = [scenario.switch for scenario in SCENARIOS if scenario.switch]
 _FLAGS = {"speeds": "speed", "verify_sha256": "sha256"}
 

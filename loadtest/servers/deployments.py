@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,12 +35,30 @@ class Running:
     processes: tuple[ServerProcess, ...]
 
 
-class Deployer:
-    """Starts what `settings` ask for, with logs and configurations in `scratch`."""
+@dataclass(frozen=True)
+class Job:
+    """What the servers do, where a scenario has an application of its own for them.
 
-    def __init__(self, settings: Settings, scratch: Path) -> None:
+    application: of those that `others` does not name.
+    others: by the servers' names.
+    environment: what they need to know, besides what this process has.
+    """
+
+    application: str
+    others: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Deployer:
+    """Starts what `settings` ask for, with logs and configurations in `scratch`.
+
+    job: None for what all scenarios have in common.
+    """
+
+    def __init__(self, settings: Settings, scratch: Path, job: Job | None = None) -> None:
         self._settings = settings
         self._scratch = scratch
+        self._job = job or Job(STORING if settings.store else WSGI)
         if settings.http2 and importlib.util.find_spec("h2") is None:
             raise UsageError("--http2 needs the Python package h2: pip install h2.")
         self._remote: dict[str, Address] = {}
@@ -88,7 +106,7 @@ class Deployer:
             self._settings.workers,
             None if proxy else certificate,
             http2=self._settings.http2 and not proxy,
-            application=STORING if self._settings.store else WSGI,
+            application=self._job.others.get(server.name, self._job.application),
         )
         tls = certificate is not None
         address = Address(
@@ -131,6 +149,7 @@ class Deployer:
         # Of the server that stores: not slowed by the disk, as little as the peers are.
         environment["UPLOAD_ROOT"] = str(self._scratch / "uploads")
         environment["UPLOAD_FSYNC"] = "0"
+        environment |= self._job.environment
         if self._settings.loop:
             environment["GEVENT_LOOP"] = self._settings.loop
         return environment

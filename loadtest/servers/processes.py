@@ -22,7 +22,7 @@ from loadtest.errors import LoadTestError, with_log
 from loadtest.interrupts import held
 
 READY_SECONDS = 30.0  # generous: a first import on a cold disk takes seconds
-END_SECONDS = 3.0  # between asking and killing
+END_SECONDS = 3.0
 TAIL_LINES = 15
 
 
@@ -48,7 +48,10 @@ def claim_port(host: str, port: int) -> int:
 
 
 class ServerProcess:
-    """`command`, running. Use it as a context; what it says goes to `log`."""
+    """`command`, running. Use it as a context; what it says goes to `log`.
+
+    patience: seconds between asking it to end and killing it.
+    """
 
     def __init__(
         self,
@@ -58,8 +61,10 @@ class ServerProcess:
         log: Path,
         directory: Path,
         environment: Mapping[str, str],
+        patience: float = END_SECONDS,
     ) -> None:
         self.name = name
+        self._patience = patience
         self._log = log
         with log.open("wb") as output:
             try:
@@ -84,7 +89,7 @@ class ServerProcess:
         with held():
             self._signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_SECONDS)
+                self._process.wait(self._patience)
             self._signal(signal.SIGKILL)
             self._process.wait()
 

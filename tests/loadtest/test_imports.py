@@ -29,13 +29,25 @@ HOUSE = [
             "connection",
             "crew",
             "uploads",
+            "boto3_uploads",
             "refused",
             "probes",
             "closed_loop",
         ],
     ),
     ("", ["settings"]),
-    ("servers", ["certificates", "nginx", "kinds", "processes", "deployments"]),
+    (
+        "servers",
+        [
+            "certificates",
+            "nginx",
+            "kinds",
+            "processes",
+            "seaweedfs",
+            "stores",
+            "deployments",
+        ],
+    ),
     (
         "measuring",
         [
@@ -43,6 +55,9 @@ HOUSE = [
             "statistics",
             "fates",
             "kept",
+            "stored",
+            "relay",
+            "read_back",
             "measure",
             "plan",
             "jobs",
@@ -63,7 +78,7 @@ HOUSE = [
             "progress",
         ],
     ),
-    ("scenarios", ["contract", "uploads", "tax", "refusals", "stalled", "known"]),
+    ("scenarios", ["contract", "uploads", "tax", "refusals", "stalled", "storage", "known"]),
     ("", ["assertions", "parser", "cli", "__main__"]),
 ]
 FOLDERS = [folder for folder, _ in HOUSE if folder]

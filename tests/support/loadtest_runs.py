@@ -68,9 +68,9 @@ class LoadTest:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def outcome(self) -> Outcome:
+    def outcome(self, seconds: float = SECONDS) -> Outcome:
         try:
-            out, err = self._process.communicate(timeout=SECONDS)
+            out, err = self._process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             out, err = self._process.communicate()
@@ -95,10 +95,10 @@ def running(*arguments: str, scratch: Path) -> Iterator[LoadTest]:
         run.end()
 
 
-def load_test(*arguments: str, scratch: Path) -> Outcome:
+def load_test(*arguments: str, scratch: Path, seconds: float = SECONDS) -> Outcome:
     """Run to the end; fails if a process or a file is left behind."""
     with running(*arguments, scratch=scratch) as run:
-        outcome = run.outcome()
+        outcome = run.outcome(seconds)
     assert_nothing_left(scratch)
     return outcome
 
