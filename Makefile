@@ -69,7 +69,7 @@ clean:
 # those (before 25.1).
 .venv/ready-%: setup.cfg requirements/*.txt | .venv/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check \
-		--editable '.[crc32c,prometheus,s3,swift,uploads,postgresql]' \
+		--editable '.[crc32c,prometheus,s3,swift,uploads,postgresql,server]' \
 		--requirement requirements/$*.txt
 	@touch $@
 

@@ -179,10 +179,27 @@ HOUSE = [
             "django_view",
         ],
     ),
+    (
+        "server",
+        [
+            "amounts",
+            "destinations",
+            "local_files",
+            "kept_writings",
+            "telling",
+            "sending",
+            "interrupting",
+            "sentences",
+            "opening",
+            "putting",
+            "command_line",
+            "entrance",
+        ],
+    ),
 ]
 
 # Folders above the entrances: applications import from them, by what they hand on.
-PUBLIC = {"storage", "uploads", "protocols"}
+PUBLIC = {"storage", "uploads", "protocols", "server"}
 
 # What other folders import by its own name, since not everybody has what it needs.
 BY_NAME = {"monitoring.prometheus"}
@@ -208,6 +225,9 @@ OPTIONAL = {
     "protocols.structured_fields": {"http_sf"},
     "protocols.flask_blueprint": {"flask"},
     "protocols.django_view": {"django"},
+    "server.command_line": {"typer"},
+    "server.putting": {"platformdirs"},
+    "server.telling": {"rich"},
 }
 
 

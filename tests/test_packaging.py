@@ -16,7 +16,7 @@ import pytest
 from checkout import ROOT
 
 # What code of the package can use.
-EXTRAS = {"crc32c", "postgresql", "prometheus", "s3", "swift", "uploads"}
+EXTRAS = {"crc32c", "postgresql", "prometheus", "s3", "server", "swift", "uploads"}
 
 pytestmark = pytest.mark.timeout(300)  # seconds: the build runs setuptools twice
 

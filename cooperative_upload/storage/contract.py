@@ -52,10 +52,13 @@ class Description:
     content_type: its media type; None for the storage's default.
     metadata: names (lower case, letters, digits and dashes) and texts, in Unicode; S3 and
         Swift keep about 2 KiB of them.
+    public: whether everybody may read it, where the storage has that for single objects (S3). A
+        folder, and a container of Swift, say it for all that is in them.
     """
 
     content_type: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    public: bool = False
 
 
 UNDESCRIBED = Description()

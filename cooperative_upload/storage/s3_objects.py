@@ -134,6 +134,8 @@ def described(description: Description, made_by: str) -> dict[str, Any]:
     found: dict[str, Any] = {"Metadata": {**metadata, _MADE_BY: made_by}}
     if description.content_type is not None:
         found["ContentType"] = description.content_type
+    if description.public:
+        found["ACL"] = "public-read"
     return found
 
 
