@@ -18,6 +18,8 @@ from shared_server import SharedServer
 from swift_server import Swift, running_swift
 from werkzeug_names import REPLACED
 
+from cooperative_upload import settings_in_force
+
 OLDEST = ROOT / ".venv-oldest" / "bin" / "python"
 
 # Every threshold of the package far below the sizes of the tests' bodies.
@@ -47,6 +49,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many cases a fuzz campaign ran."""
     for line in campaign_report():
         terminalreporter.write_line(line)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_this_test() -> Iterator[None]:
+    """A worker, or the command line, in the process of a test changes those of the process."""
+    before = settings_in_force._of_process
+    yield
+    settings_in_force._of_process = before
 
 
 @pytest.fixture

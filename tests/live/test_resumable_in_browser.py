@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cutting_proxy import CuttingProxy
 from chromium import IS_INSTALLED, NEEDED, headless_chromium
+from cutting_proxy import CuttingProxy
 from http_client import content, sha256
 from javascript import bundle, needs_javascript
 from live_server import Gunicorn, LiveServer
