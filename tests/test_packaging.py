@@ -91,7 +91,7 @@ def test_clean_removes_what_git_ignores() -> None:
 
 def test_the_readme_names_the_packages_that_the_tests_need() -> None:
     """Those that are installed on a machine that has nothing but Debian's base system."""
-    lines = re.findall(r'^packages="(.+)"$', (ROOT / ".ci/run").read_text(), re.M)
+    lines = re.findall(r'^ *packages="(.+)"$', (ROOT / ".ci/run").read_text(), re.M)
     on_such_a_machine = {word for line in lines for word in line.split()} - {"$packages"}
     assert on_such_a_machine
     commands = re.findall(r"^sudo apt install ([^#\n]+)", (ROOT / "README.md").read_text(), re.M)
