@@ -107,7 +107,8 @@ class Tus:
             limits=grant.limits,
         )
         if kind is not None and kind.parts is not None:
-            return _created(request, self._service.concatenate(creation, kind.parts))
+            whole = self._service.concatenate(creation, kind.parts)
+            return _created(request, whole, with_offset=whole.ready)
         body = request.body()
         if body.content_length != 0 and not _is_tus_content(request):
             raise _wrong_type(request)

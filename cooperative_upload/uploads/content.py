@@ -1,11 +1,13 @@
-"""The content of an upload that consists of others, read as one."""
+"""The content of an upload, also of one that consists of others: it is read as one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from ..body import BlockReader
-from ..storage import Content
+from ..storage import Content, Storage
+from .record import Upload
 
 Opener = Callable[[], Content]
 
@@ -41,6 +43,27 @@ class ChainedContent(BlockReader):
         for opener in openers:
             with opener() as self._open:
                 yield from self._open.blocks()
+
+
+def opened(
+    storage: Storage,
+    find: Callable[[str], Upload],
+    upload: Upload,
+    start: int = 0,
+    stop: int | None = None,
+) -> Content:
+    """Bytes `start` to before `stop` of an upload whose object, or whose parts', are in place.
+
+    find: gives the parts by their ids.
+    """
+    if not upload.parts:
+        return storage.open(upload.key, start, stop)
+    parts = [find(part) for part in upload.parts]
+    ranges = ranges_of_parts([part.size or 0 for part in parts], start, stop)
+    openers = [
+        partial(storage.open, parts[number].key, first, end) for number, first, end in ranges
+    ]
+    return ChainedContent(openers, sum(end - first for _, first, end in ranges))
 
 
 def ranges_of_parts(

@@ -65,7 +65,8 @@ def new_upload(
     """
     if creation.size is not None:
         creation.limits.check_size(creation.size)
-    creation.limits.check_type(creation.content_type)
+    if not creation.partial:  # clients tell the type of the whole alone
+        creation.limits.check_type(creation.content_type)
     metadata = {_text(name): _text(value) for name, value in creation.metadata.items()}
     texts = [creation.name, creation.content_type, creation.alias, metadata]
     size = len(json.dumps(texts, ensure_ascii=False).encode("utf-8", "replace"))

@@ -11,6 +11,7 @@ committed. Nothing announces it before it is ready; refused content is deleted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -19,18 +20,21 @@ from ..errors import AlreadyStored, NotStored
 from ..forms import Hashing
 from ..settings import UploadSettings
 from ..storage import Content, Storage, Stored
+from .content import opened
 from .hooks import Hooks
 from .leases import Leases
+from .receiving import HEAD_BYTES
 from .record import (
     State,
     Upload,
     checking,
     fell_back,
+    made_expired,
     made_ready,
     made_refused,
     without_bytes,
 )
-from .refusals import NotReadyYet, RefusedUpload, Superseded, UploadRefusal
+from .refusals import NoSuchUpload, NotReadyYet, RefusedUpload, Superseded, UploadRefusal
 from .registry import Registry
 from .removal import take_bytes_away
 from .waiting import start, wait_until
@@ -111,7 +115,13 @@ class Finishing:
         if refused.state is not State.REFUSED:
             return refused
         take_bytes_away(self._storage, refused)
+        for part in refused.parts:
+            self._leave_to_the_sweeper(part)
         return self._registry.change(upload.id, without_bytes)
+
+    def _leave_to_the_sweeper(self, part: str) -> None:
+        with contextlib.suppress(NoSuchUpload):
+            self._registry.change(part, made_expired)
 
     def _run(self, id: str, run: _Run) -> None:
         try:
@@ -174,6 +184,9 @@ class Finishing:
 
     def _check(self, upload: Upload, stored: Stored | None) -> None:
         self._check_digests(upload, {} if stored is None else stored.digests)
+        if self._hooks.first_bytes is not None and upload.parts:  # nobody has looked at them yet
+            with self._content(upload) as content:
+                self._hooks.first_bytes(upload, content.read(HEAD_BYTES))
         if self._hooks.received is not None and not upload.partial:
             self._hooks.received(upload, lambda: self._content(upload))
 
@@ -194,4 +207,4 @@ class Finishing:
                 )
 
     def _content(self, upload: Upload) -> Content:
-        return self._storage.open(upload.key)
+        return opened(self._storage, self._registry.find, upload)

@@ -40,7 +40,8 @@ class Hooks:
     ready: the upload is in its place. At least once, in order with `removed`; what it raises is
         logged, and it is called again after a while, until it raises nothing.
     removed: the upload, ready or not, is gone, with its bytes; as `ready`.
-    Uploads that are to become parts of others are left out of all but `authorize`.
+    Uploads that are to become parts of others are left out of all but `authorize`; the whole is
+    not, and its first bytes are looked at when all of it is there.
     """
 
     authorize: Callable[[Any], Grant] | None = None

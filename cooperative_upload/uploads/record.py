@@ -378,16 +378,15 @@ def made_part(upload: Upload, owner: str, whole: str) -> Upload:
 
 
 def whole_of(upload: Upload, parts: Sequence[Upload]) -> Upload:
-    """The upload that consists of these, in their order."""
+    """The upload that consists of these, in their order: with its bytes, and to be checked."""
     size = sum(part.size or 0 for part in parts)
     if upload.size not in (None, size):
         raise InconsistentLength(size, upload.size or 0)
     upload.limits.check_size(size)
     return replace(
         upload,
-        state=State.READY,
+        state=State.RECEIVED,
         size=size,
-        expires=None,
         received=Ranges.of([(0, size)]),
         parts=tuple(part.id for part in parts),
     )

@@ -124,13 +124,11 @@ class Registry:
                 _change(connection, part, part_of=whole.id, expires=None)
             _account(connection, whole, 0, 1)
             connection.execute(_INSERT, row_of(whole))
-            self._tell(connection, "ready", whole)
             return whole
 
         added = self._database.write(work)
         if added.id == upload.id:
             count("uploads_created")
-            count("uploads_ready")
         return added
 
     def change(

@@ -26,7 +26,6 @@ import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from ..settings_in_force import settings_in_force
 from ..storage import Content, Storage
 from .appending import Appending, Checksum
 from .background import Background
-from .content import ChainedContent, ranges_of_parts
+from .content import opened
 from .creating import Creating, Creation
 from .database import Database
 from .finishing import Finishing
@@ -50,7 +49,7 @@ from .record import (
     check_readable,
     declared,
 )
-from .refusals import NoSuchUpload, UploadGone
+from .refusals import NoSuchUpload, NotReadyYet, UploadGone
 from .registry import Event, Registry
 from .sweeper import Sweeper
 
@@ -208,14 +207,18 @@ class UploadService:
     def concatenate(self, creation: Creation, parts: Sequence[str]) -> Upload:
         """Make one upload of others that are `partial` and complete, in this order.
 
-        It is ready at once, however large: nothing is copied. They go with it when it is deleted.
-        The size of the creation is that of the parts. Raises NotConcatenable for those that are
-        not the owner's, not partial, not complete, or in another one already.
+        However large they are, nothing is copied. They go with it when it is deleted. The size of
+        the creation is that of the parts. The whole is checked as any other: it is returned when
+        it is ready, or as it is where that takes longer than `upload_check_wait_seconds`. Raises
+        NotConcatenable for those that are not the owner's, not partial, not complete, or in
+        another one already; RefusedUpload.
         """
         self._background.run()
         whole = self._creating.concatenate(creation, [_checked(part) for part in parts])
-        self._deliver()
-        return whole
+        try:
+            return self._finishing.finish(whole.id)
+        except NotReadyYet:
+            return self.status(whole.id)
 
     def refuse(self, id: str, detail: str, status: int = 400) -> Upload:
         """Have it over with an upload that its client made invalid. Again is harmless."""
@@ -244,15 +247,7 @@ class UploadService:
     def open(self, id: str, start: int = 0, stop: int | None = None) -> Content:
         """Bytes of a ready upload. Raises NoSuchUpload, NotReadyYet."""
         upload = check_readable(self.status(id))
-        if not upload.parts:
-            return self._storage.open(upload.key, start, stop)
-        parts = [self._registry.find(part) for part in upload.parts]
-        ranges = ranges_of_parts([part.size or 0 for part in parts], start, stop)
-        openers = [
-            partial(self._storage.open, parts[number].key, first, end)
-            for number, first, end in ranges
-        ]
-        return ChainedContent(openers, sum(end - first for _, first, end in ranges))
+        return opened(self._storage, self._registry.find, upload, start, stop)
 
     def path(self, id: str) -> Path:
         """The file of a ready upload, where the storage is a folder and the upload one file.

@@ -748,6 +748,51 @@ class TestConcatenation:
         bench.run(test)
         assert not bench.storage.objects
 
+    def test_the_whole_is_checked(self, quick: Bench) -> None:
+        """Parts are not, one by one: what nobody would take can't come in pieces."""
+
+        def first_bytes(upload: Upload, head: bytes) -> None:
+            assert head == DATA[:4096]
+            if upload.name == "bad beginning":
+                raise RefusedUpload("not such a beginning", 415)
+
+        def received(upload: Upload, content: Callable[[], Any]) -> None:
+            with content() as opened:
+                assert opened.read() == DATA
+            if upload.name == "bad":
+                raise RefusedUpload("it has a virus")
+
+        def test(uploads: UploadService) -> None:
+            types = Limits(types=("image/*",))
+            with pytest.raises(TypeRefused):
+                uploads.concatenate(Creation("me", limits=types), self.parts(uploads, b"x"))
+            for name in ("bad", "bad beginning"):
+                ids = self.parts(uploads, DATA[:10], DATA[10:])
+                with pytest.raises(RefusedUpload):
+                    uploads.concatenate(Creation("me", name=name), ids)
+                uploads.sweep()
+                for id in ids:
+                    with pytest.raises(NoSuchUpload):
+                        uploads.status(id)
+            ids = self.parts(uploads, DATA[:10], DATA[10:])
+            assert uploads.concatenate(Creation("me", name="good"), ids).ready
+
+        quick.run(test, Hooks(first_bytes=first_bytes, received=received))
+        assert len(quick.storage.objects) == 3  # those of "good", and one that is part of nothing
+
+    def test_a_check_of_the_whole_that_takes_long(self, quick: Bench) -> None:
+        """It is there, and not ready yet."""
+        checked = gevent.event.Event()
+
+        def test(uploads: UploadService) -> None:
+            whole = uploads.concatenate(Creation("me"), self.parts(uploads, b"x"))
+            assert not whole.ready
+            checked.set()
+            wait_until(lambda: uploads.status(whole.id).ready)
+
+        hooks = Hooks(received=lambda upload, content: checked.wait())
+        quick.run(test, hooks, upload_check_wait_seconds=0.05)
+
     def test_what_can_be_none(self, quick: Bench) -> None:
         """Others', whole ones, incomplete ones, those of another one."""
 
