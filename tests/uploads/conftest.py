@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from memory_storage import MemoryStorage
 from postgresql import PostgreSQL
+from upload_bench import Bench
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,15 @@ def database(request: pytest.FixtureRequest) -> str:
 def storage() -> MemoryStorage:
     """An empty one in memory."""
     return MemoryStorage()
+
+
+@pytest.fixture
+def bench(storage: MemoryStorage, database: str) -> Bench:
+    """On each database."""
+    return Bench(storage, database)
+
+
+@pytest.fixture
+def quick(storage: MemoryStorage, sqlite: str) -> Bench:
+    """On SQLite alone, for what the database has no part in."""
+    return Bench(storage, sqlite)
