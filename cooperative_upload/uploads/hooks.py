@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..storage import Content
 from .record import Limits, Upload
@@ -30,8 +29,6 @@ class Grant:
 class Hooks:
     """What the application is asked and told. None: nothing.
 
-    authorize: of a request (a WSGI environ), before anything is done for it: a Grant, or it raises
-        the HTTPException that is the answer. Called by the protocols.
     first_bytes: the upload, and the first bytes of its content (4 KiB, fewer only if the first
         request brings fewer), before any is stored. Raises RefusedUpload.
     received: the upload, and a function that opens its content, when all of it is there: for
@@ -40,11 +37,10 @@ class Hooks:
     ready: the upload is in its place. At least once, in order with `removed`; what it raises is
         logged, and it is called again after a while, until it raises nothing.
     removed: the upload, ready or not, is gone, with its bytes; as `ready`.
-    Uploads that are to become parts of others are left out of all but `authorize`; the whole is
-    not, and its first bytes are looked at when all of it is there.
+    Uploads that are to become parts of others are left out; the whole is not, and its first bytes
+    are looked at when all of it is there.
     """
 
-    authorize: Callable[[Any], Grant] | None = None
     first_bytes: Callable[[Upload, bytes], object] | None = None
     received: Callable[[Upload, Callable[[], Content]], object] | None = None
     ready: Callable[[Upload], object] | None = None
