@@ -28,6 +28,8 @@ SMALL_THRESHOLDS = {
     "COOPERATIVE_UPLOAD_SPOOL_MEMORY_BYTES": "1000",
     "COOPERATIVE_UPLOAD_SPOOL_BATCH_BYTES": "4096",
     "COOPERATIVE_UPLOAD_SLICE_MS": "0.05",
+    # None, as on the stock worker, whose answers theirs are compared with.
+    "COOPERATIVE_UPLOAD_MAX_PART_HEADER_BYTES": "0",
 }
 
 

@@ -21,7 +21,7 @@ from cooperative_upload import settings_in_force
 from cooperative_upload.body.request_body import CooperativeInput
 from cooperative_upload.errors import SettingsError
 from cooperative_upload.flask_ext import CooperativeUpload
-from cooperative_upload.forms import streaming
+from cooperative_upload.forms import destinations
 from cooperative_upload.forms.streaming import receive, stream_parts
 from cooperative_upload.forms.werkzeug_patch import apply
 from cooperative_upload.middleware import CooperativeUploadMiddleware
@@ -49,7 +49,7 @@ def spools(monkeypatch: pytest.MonkeyPatch) -> list[UploadSettings]:
         seen.append(settings)
         return Spool(settings)
 
-    monkeypatch.setattr(streaming, "spool_beside", beside)
+    monkeypatch.setattr(destinations, "spool_beside", beside)
     return seen
 
 

@@ -151,6 +151,7 @@ class Bars:
 
     def stored(self) -> None:
         if self._of_file is not None:
+            self._progress.refresh()  # its end, which may come between two frames
             self._progress.remove_task(self._of_file)
             self._of_file = None
 

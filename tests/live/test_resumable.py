@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from counters import counted, statistics
+from counters import statistics
 from http_client import Connection, Response, chunked, content, head, pieces_of, sha256
 from live_server import Certificate, Gunicorn, LiveServer, wait_until
 from nginx import needs_nginx, nginx_with
@@ -167,16 +167,25 @@ def test_a_checksum_behind_the_content(server: LiveServer) -> None:
 
 def test_a_newer_request_goes_on_at_once(server: LiveServer) -> None:
     """The older one hangs: its client has gone, and nobody knows it."""
-    with server.connect() as old, server.connect() as new, counted(server, uploads_superseded=1):
+    before = statistics(server)["uploads_superseded"]
+    with server.connect() as old, server.connect() as new:
         path = begin(new)
         headers = {**BYTES, "Upload-Offset": "0", "Content-Length": str(len(DATA))}
         old.send(head("PATCH", path, headers) + DATA[:MIB])
-        offset = offset_of(new, path)
-        assert offset <= MIB
-        assert send(new, path, offset, DATA[offset:]).status == 204
+        wait_until(lambda: statistics(server)["uploads"] == 1, "the older one is there")
+
+        def goes_on() -> bool:
+            """As clients do: who meets the older one as it begins is told so, and asks again."""
+            with server.connect() as newer:
+                offset = offset_of(newer, path)
+                assert offset <= MIB
+                return send(newer, path, offset, DATA[offset:]).status == 204
+
+        wait_until(goes_on, "the newer one has it")
         check_stored(new, path)
         answer = old.response_or_none()
         assert answer is None or answer.status == 409
+    assert statistics(server)["uploads_superseded"] > before
 
 
 def test_two_requests_at_the_same_moment(server: LiveServer) -> None:

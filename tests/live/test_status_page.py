@@ -210,9 +210,12 @@ def rows(browser: webdriver.Chrome) -> dict[str, Any]:
     return found
 
 
-def bar_width(browser: webdriver.Chrome) -> str:
+def bar_width(browser: webdriver.Chrome, path: str) -> str:
     width: str = browser.execute_script(
-        "return document.querySelector('#uploads .fill').style.width"
+        "return [...document.querySelectorAll('#uploads tr')].find((row) =>"
+        " row.querySelector('.path').textContent === arguments[0])"
+        ".querySelector('.fill').style.width",
+        path,
     )
     return width
 
@@ -229,11 +232,11 @@ def test_uploads_are_watched_from_their_first_byte_to_their_last(
             b.send_tenths(1)
             expected = {"/files/a": ["20 %", str(one)], "/files/b": ["10 %", str(other)]}
             wait_until(lambda: rows(browser) == expected, "both rows")
-            assert bar_width(browser) == "20%"
+            assert bar_width(browser, "/files/a") == "20%"
             assert text(browser, "#in-progress") == "2"
             a.send_tenths(5)
             wait_until(lambda: rows(browser)["/files/a"][0] == "70 %", "the bar grows")
-            assert bar_width(browser) == "70%"
+            assert bar_width(browser, "/files/a") == "70%"
             assert text(browser, "[data-number=complete] .change") == "0"
             a.send_tenths(3)
             assert a.answer().status == 200
