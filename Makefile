@@ -25,7 +25,7 @@ help:
 	@echo "make serve      the same, by the name that one looks for to try the configuration"
 	@echo "make test       lint, types and all tests, on the oldest and the newest gunicorn"
 	@echo "make soak       hundreds of clients that misbehave, for SOAK_SECONDS=300"
-	@echo "make crashes    CRASHES=1000 processes killed in the middle of uploads, in two hours"
+	@echo "make crashes    CRASHES=1000 processes killed in the middle of uploads"
 	@echo "make fuzz       generated bodies, in ten minutes; FUZZ_EXAMPLES=1000000 in a night"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make clean      remove what these made and wrote"
